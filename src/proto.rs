@@ -1,0 +1,1 @@
+//! What the build generated from the contract.
