@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let secrets = contract.messages_with_secrets();
     let mut messages = tonic_prost_build::configure().build_transport(true).btree_map(".");
     for name in &secrets {
-        messages = messages.skip_debug(name);
+        messages = messages.skip_debug([name]);
     }
     messages.compile_fds(compiler.file_descriptor_set())?;
 

@@ -1,0 +1,262 @@
+//! The audit trail: one record a call, written with what the call did.
+//!
+//! A change writes its record in its own transaction ([`insert`]). Refusals and failures go through the [`Writer`], which
+//! collects what arrives within [`GROUP`] into one transaction and answers when it is on disk. More than
+//! [`PER_SECOND`] equal refusals a second (same actor or address, same action) are counted in one record instead of
+//! repeated, so that a flood of them fills neither the disk nor the writer.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::caller::Caller;
+use crate::server::{
+    db::{Db, Json, On, sql},
+    error::{Error, Kind, Result},
+    pipeline::call::Call,
+};
+
+/// Records are collected this long before they are written together.
+const GROUP: Duration = Duration::from_millis(5);
+/// So many equal refusals are written one by one within a second.
+const PER_SECOND: i64 = 10;
+const WINDOW: Duration = Duration::from_secs(1);
+/// Records under way; more make callers wait.
+const QUEUE: usize = 1024;
+
+/// One record.
+#[derive(Debug, Clone)]
+pub struct Record {
+    tenant_id: Option<i64>,
+    actor_id: Option<i64>,
+    actor_username: String,
+    request_id: Arc<str>,
+    action: &'static str,
+    rpc: &'static str,
+    outcome: &'static str,
+    code: i64,
+    workspace_id: Option<i64>,
+    workbench_id: Option<i64>,
+    user_id: Option<i64>,
+    address: Option<IpAddr>,
+    description: String,
+    details: serde_json::Map<String, serde_json::Value>,
+    repeats: i64,
+    created_at: DateTime<Utc>,
+}
+
+impl Record {
+    /// The record of a call that succeeded or failed with this error.
+    pub fn of(call: &Call, caller: &Caller, error: Option<&Error>) -> Self {
+        let subjects = call.subjects().clone();
+        let signed_in = (!caller.is_visitor()).then(|| (caller.tenant(), caller.id(), caller.account().username.clone()));
+        let actor = subjects.actor.or(signed_in);
+        let mut details: serde_json::Map<_, _> = subjects.details.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+        if let Some(error) = error {
+            details.insert("error_message".to_owned(), error.message().into());
+            details.insert("reason".to_owned(), error.reason().into());
+            if !subjects.verified {
+                // the ids are what the request said; nobody looked whether they exist
+                details.insert("subjects".to_owned(), "unverified".into());
+            }
+        }
+        let outcome = match error.map(Error::kind) {
+            None => "ok",
+            Some(Kind::PermissionDenied | Kind::InvalidCredentials | Kind::Exhausted | Kind::TwoFactorRequired) => "refused",
+            Some(_) => "failed",
+        };
+        Self {
+            tenant_id: actor.as_ref().map(|a| a.0).or(Some(caller.tenant())),
+            actor_id: actor.as_ref().map(|a| a.1),
+            actor_username: actor.map(|a| a.2).unwrap_or_default(),
+            request_id: call.request_id.clone(),
+            action: call.rpc.action,
+            rpc: call.rpc.name,
+            outcome,
+            code: error.map_or(0, |e| i64::from(e.kind().code() as i32)),
+            workspace_id: subjects.workspace,
+            workbench_id: subjects.workbench,
+            user_id: subjects.user,
+            address: call.address,
+            description: describe(call.rpc.action, error),
+            details,
+            repeats: 1,
+            created_at: call.now,
+        }
+    }
+
+    /// What makes two refusals equal.
+    fn key(&self) -> Key {
+        (self.actor_id, if self.actor_id.is_some() { None } else { self.address }, self.action)
+    }
+}
+
+type Key = (Option<i64>, Option<IpAddr>, &'static str);
+
+/// `CreateWorkspace` becomes `Create workspace`, with the way it ended.
+fn describe(action: &str, error: Option<&Error>) -> String {
+    let mut text = String::new();
+    for (i, c) in action.char_indices() {
+        match (i, c.is_uppercase()) {
+            (0, _) | (_, false) => text.push(c),
+            _ => text.extend([' ', c.to_ascii_lowercase()]),
+        }
+    }
+    match error {
+        None => text,
+        Some(error) => format!("{text} failed: {}", error.kind().row().3.to_lowercase()),
+    }
+}
+
+/// Writes one record.
+pub async fn insert(on: impl Into<On<'_>>, r: &Record) -> Result<()> {
+    sql("INSERT INTO audit_log (tenant_id, actor_id, actor_username, request_id, action, rpc, outcome, code, workspace_id, \
+         workbench_id, user_id, address, description, details, repeats, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)")
+    .bind(r.tenant_id)
+    .bind(r.actor_id)
+    .bind(&*r.actor_username)
+    .bind(&*r.request_id)
+    .bind(r.action)
+    .bind(r.rpc)
+    .bind(r.outcome)
+    .bind(r.code)
+    .bind(r.workspace_id)
+    .bind(r.workbench_id)
+    .bind(r.user_id)
+    .bind(r.address.map(|a| a.to_string()).unwrap_or_default())
+    .bind(&*r.description)
+    .bind(Json(&r.details))
+    .bind(r.repeats)
+    .bind(r.created_at)
+    .run(on)
+    .await?;
+    Ok(())
+}
+
+/// Writes records of calls that have no transaction of their own.
+pub struct Writer {
+    queue: mpsc::Sender<(Record, oneshot::Sender<()>)>,
+    task: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the writer.
+    pub fn start(db: Db) -> Self {
+        let (queue, records) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(Loop { db, records, windows: HashMap::new() }.run());
+        Self { queue, task: std::sync::Mutex::new(Some(task)) }
+    }
+
+    /// Returns when the record is on disk, or counted in one that will be.
+    pub async fn write(&self, record: Record) {
+        let (done, wait) = oneshot::channel();
+        if self.queue.send((record, done)).await.is_err() || wait.await.is_err() {
+            tracing::error!(target: "chorus::audit", "an audit record could not be written");
+        }
+    }
+
+    /// Writes what is counted or under way and stops. Later records are logged as lost.
+    pub async fn stop(self) {
+        drop(self.queue);
+        let task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(task) = task {
+            drop(task.await);
+        }
+    }
+}
+
+/// Equal records within a second.
+struct Window {
+    ends: Instant,
+    seen: i64,
+    counted: Option<Record>,
+}
+
+struct Loop {
+    db: Db,
+    records: mpsc::Receiver<(Record, oneshot::Sender<()>)>,
+    windows: HashMap<Key, Window>,
+}
+
+impl Loop {
+    async fn run(mut self) {
+        loop {
+            let next = self.windows.values().map(|w| w.ends).min();
+            let first = tokio::select! {
+                first = self.records.recv() => first,
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                    self.close_windows(false).await;
+                    continue;
+                }
+            };
+            let Some(first) = first else { break };
+            let (mut due, mut waiting) = (Vec::new(), Vec::new());
+            self.sort_in(first, &mut due, &mut waiting);
+            let until = Instant::now() + GROUP;
+            while let Ok(Some(more)) = timeout_at(until, self.records.recv()).await {
+                self.sort_in(more, &mut due, &mut waiting);
+            }
+            self.save(due, waiting).await;
+        }
+        self.close_windows(true).await;
+    }
+
+    /// Decides whether a record is written or counted.
+    fn sort_in(&mut self, (record, done): (Record, oneshot::Sender<()>), due: &mut Vec<Record>, waiting: &mut Vec<oneshot::Sender<()>>) {
+        let window = self.windows.entry(record.key()).or_insert_with(|| Window { ends: Instant::now() + WINDOW, seen: 0, counted: None });
+        window.seen += 1;
+        if window.seen <= PER_SECOND {
+            due.push(record);
+            waiting.push(done);
+            return;
+        }
+        match &mut window.counted {
+            Some(counted) => counted.repeats += 1,
+            None => window.counted = Some(record),
+        }
+        drop(done.send(()));
+    }
+
+    async fn close_windows(&mut self, all: bool) {
+        let now = Instant::now();
+        let mut counted = Vec::new();
+        self.windows.retain(|_, window| {
+            let open = !all && window.ends > now;
+            if !open {
+                counted.extend(window.counted.take());
+            }
+            open
+        });
+        self.save(counted, Vec::new()).await;
+    }
+
+    /// Writes records in one transaction, then tells those who wait. A record that cannot be written is logged, so that
+    /// it is not lost without a trace.
+    async fn save(&self, records: Vec<Record>, waiting: Vec<oneshot::Sender<()>>) {
+        if records.is_empty() {
+            return;
+        }
+        match self.insert_all(&records).await {
+            Ok(()) => waiting.into_iter().for_each(|done| drop(done.send(()))),
+            Err(error) => {
+                for r in &records {
+                    tracing::error!(target: "chorus::audit", %error, action = r.action, request_id = &*r.request_id, actor = r.actor_id, "not recorded");
+                }
+            }
+        }
+    }
+
+    async fn insert_all(&self, records: &[Record]) -> Result<()> {
+        let mut tx = self.db.transaction().await?;
+        for record in records {
+            insert(&mut tx, record).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}

@@ -1,0 +1,294 @@
+//! Sessions: who is behind a token, answered from memory where that is safe.
+//!
+//! A token names a row of `sessions`; user, status and roles are read from the store and kept in memory. One row,
+//! `access_version`, is raised in the transaction of every change of a session, user, role or membership. Before memory
+//! is trusted that row is read, at most once in [`CHECK_EVERY`]; when it moved, everything is forgotten. So sign-out,
+//! disabling a user and revoking a role take effect within a second on every replica, and at once on the one that did it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::FromRow;
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    caller::{Account, Caller},
+    decide::Assignment,
+    token::Tokens,
+};
+use crate::server::{
+    access::context::{Bound, Context},
+    access::catalogue::Dimension,
+    db::{Db, On, sql},
+    error::{Error, Result},
+};
+
+/// How long memory is trusted without asking the database.
+const CHECK_EVERY: Duration = Duration::from_millis(700);
+/// More sessions than this are not kept in memory.
+const MOST_KEPT: usize = 10_000;
+/// Idle time is counted with this precision, so that reading does not write.
+const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(5);
+
+/// How long sessions last.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetime {
+    /// A session ends when it is not used for this long.
+    pub idle: TimeDelta,
+    /// A session ends this long after sign-in.
+    pub absolute: TimeDelta,
+}
+
+/// The sessions of this installation.
+pub struct Sessions {
+    db: Db,
+    tokens: Tokens,
+    lifetime: Lifetime,
+    visitor: Arc<Caller>,
+    kept: RwLock<HashMap<Arc<str>, Arc<Kept>>>,
+    /// Raised whenever memory is forgotten, so that what was read before does not come back in.
+    generation: AtomicU64,
+    checked: Mutex<Checked>,
+}
+
+struct Checked {
+    at: Option<Instant>,
+    version: i64,
+}
+
+struct Kept {
+    caller: Arc<Caller>,
+    expires_at: DateTime<Utc>,
+    last_seen_at: AtomicI64,
+}
+
+/// A session that was just opened or renewed.
+pub struct Opened {
+    /// The token that names the session.
+    pub token: String,
+    /// When the session ends at the latest.
+    pub expires_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct SessionRow {
+    #[sqlx(flatten)]
+    account: Account,
+    restricted: bool,
+    expires_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+}
+
+/// A row of `role_assignments`.
+#[derive(Debug, FromRow)]
+pub struct AssignmentRow {
+    /// The id of the assignment.
+    pub id: i64,
+    /// The user who holds it.
+    pub user_id: i64,
+    role: String,
+    workspace: Option<String>,
+    workbench: Option<String>,
+    user_context: Option<String>,
+}
+
+impl AssignmentRow {
+    /// The assignment, for decisions. A value that cannot be read binds nothing, so it grants nothing.
+    pub fn assignment(&self) -> Assignment {
+        let mut context = Context::NONE;
+        for (dimension, value) in [
+            (Dimension::Workspace, &self.workspace),
+            (Dimension::Workbench, &self.workbench),
+            (Dimension::User, &self.user_context),
+        ] {
+            if let Some(bound) = value.as_deref().and_then(Bound::parse) {
+                context = context.with(dimension, bound);
+            }
+        }
+        Assignment { id: self.id, role: self.role.as_str().into(), context }
+    }
+}
+
+impl Sessions {
+    /// Sessions over this database. `visitors` is the tenant whose public pages visitors see.
+    pub fn new(db: Db, tokens: Tokens, lifetime: Lifetime, visitors: i64) -> Self {
+        Self {
+            db,
+            tokens,
+            lifetime,
+            visitor: Arc::new(Caller::visitor(visitors)),
+            kept: RwLock::new(HashMap::new()),
+            generation: AtomicU64::new(0),
+            checked: Mutex::new(Checked { at: None, version: 0 }),
+        }
+    }
+
+    /// Somebody who is not signed in.
+    pub fn visitor(&self) -> Arc<Caller> {
+        self.visitor.clone()
+    }
+
+    /// The caller behind a token.
+    pub async fn authenticate(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Caller>> {
+        let claims = self.tokens.verify(token, now)?;
+        let caller = self.caller(&claims.session, now).await?;
+        // a token is signed by us, so a difference means that it was minted for another database
+        match caller.id() == claims.user && caller.tenant() == claims.tenant {
+            true => Ok(caller),
+            false => Err(ended()),
+        }
+    }
+
+    /// The caller behind a session.
+    pub async fn caller(&self, session: &str, now: DateTime<Utc>) -> Result<Arc<Caller>> {
+        self.check().await?;
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(session).cloned();
+        let kept = match kept {
+            Some(kept) => kept,
+            None => self.load(session).await?,
+        };
+        let seen = DateTime::from_timestamp_micros(kept.last_seen_at.load(Ordering::Acquire)).unwrap_or_default();
+        if now >= kept.expires_at || now - seen >= self.lifetime.idle {
+            return Err(ended());
+        }
+        if now - seen >= TOUCH_EVERY.min(self.lifetime.idle / 4) {
+            kept.last_seen_at.store(now.timestamp_micros(), Ordering::Release);
+            sql("UPDATE sessions SET last_seen_at = $1 WHERE id = $2").bind(now).bind(session).run(&self.db).await?;
+        }
+        Ok(kept.caller.clone())
+    }
+
+    /// Drops everything from memory.
+    pub fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.kept.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Opens a session and returns its token. The caller's transaction decides whether it lasts.
+    pub async fn open(
+        &self,
+        on: impl Into<On<'_>>,
+        account: &Account,
+        id: &str,
+        from: (&str, &str),
+        now: DateTime<Utc>,
+    ) -> Result<Opened> {
+        let expires_at = now + self.lifetime.absolute;
+        sql("INSERT INTO sessions (id, user_id, tenant_id, created_at, last_seen_at, expires_at, user_agent, address, restricted) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+            .bind(id)
+            .bind(account.id)
+            .bind(account.tenant_id)
+            .bind(now)
+            .bind(now)
+            .bind(expires_at)
+            .bind(from.0)
+            .bind(from.1)
+            .bind(!account.password_changed)
+            .run(on)
+            .await?;
+        let token = self.tokens.sign(account.id, account.tenant_id, id, now, expires_at)?;
+        Ok(Opened { token, expires_at })
+    }
+
+    /// A fresh token for a session that goes on.
+    pub async fn renew(&self, caller: &Caller, now: DateTime<Utc>) -> Result<Opened> {
+        let session = caller.session().ok_or_else(ended)?;
+        let row: Option<(DateTime<Utc>,)> = sql("SELECT expires_at FROM sessions WHERE id = $1 AND revoked_at IS NULL")
+            .bind(&**session)
+            .maybe(&self.db)
+            .await?;
+        let (expires_at,) = row.ok_or_else(ended)?;
+        let token = self.tokens.sign(caller.id(), caller.tenant(), session, now, expires_at)?;
+        Ok(Opened { token, expires_at })
+    }
+
+    /// Ends sessions of a user: all, or all but one.
+    pub async fn revoke_of_user(
+        &self,
+        on: impl Into<On<'_>>,
+        user: i64,
+        but: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        sql("UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL AND id <> $3")
+            .bind(now)
+            .bind(user)
+            .bind(but.unwrap_or_default())
+            .run(on)
+            .await?;
+        Ok(())
+    }
+
+    /// Ends one session.
+    pub async fn revoke(&self, on: impl Into<On<'_>>, session: &str, now: DateTime<Utc>) -> Result<()> {
+        sql("UPDATE sessions SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL").bind(now).bind(session).run(on).await?;
+        Ok(())
+    }
+
+    /// Forgets everything if access changed somewhere since the last look.
+    async fn check(&self) -> Result<()> {
+        let mut checked = self.checked.lock().await;
+        if checked.at.is_some_and(|at| at.elapsed() < CHECK_EVERY) {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        let (version,): (i64,) = sql("SELECT version FROM access_version WHERE id = 1").one(&self.db).await?;
+        if version != checked.version {
+            self.forget();
+        }
+        *checked = Checked { at: Some(asked), version };
+        Ok(())
+    }
+
+    async fn load(&self, session: &str) -> Result<Arc<Kept>> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let row: Option<SessionRow> = sql(
+            "SELECT u.id, u.tenant_id, u.first_name, u.last_name, u.username, u.source, u.email, u.status, u.totp_enabled, \
+             u.password_changed, u.created_at, u.updated_at, s.restricted, s.expires_at, s.last_seen_at \
+             FROM sessions s JOIN users u ON u.id = s.user_id \
+             WHERE s.id = $1 AND s.revoked_at IS NULL AND u.status = 'active'",
+        )
+        .bind(session)
+        .maybe(&self.db)
+        .await?;
+        let row = row.ok_or_else(ended)?;
+        let assignments = assignments(&self.db, &[row.account.id]).await?;
+        let assignments = assignments.iter().map(AssignmentRow::assignment).collect();
+        let id: Arc<str> = session.into();
+        let kept = Arc::new(Kept {
+            last_seen_at: AtomicI64::new(row.last_seen_at.timestamp_micros()),
+            expires_at: row.expires_at,
+            caller: Arc::new(Caller::signed_in(row.account, id.clone(), row.restricted, assignments)),
+        });
+        let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        // what was read before a change must not outlive it
+        if self.generation.load(Ordering::Acquire) == generation {
+            if all.len() >= MOST_KEPT {
+                all.clear();
+            }
+            all.insert(id, kept.clone());
+        }
+        Ok(kept)
+    }
+}
+
+/// The role assignments of these users, by user and id.
+pub async fn assignments(on: impl Into<On<'_>>, users: &[i64]) -> Result<Vec<AssignmentRow>> {
+    Ok(sql("SELECT id, user_id, role, workspace, workbench, user_context FROM role_assignments WHERE 1 = 1")
+        .and_in("user_id", Some(users.iter().copied()))
+        .push(" ORDER BY user_id, id")
+        .all(on)
+        .await?)
+}
+
+fn ended() -> Error {
+    Error::unauthenticated("SESSION_ENDED", "The session has ended. Sign in again.")
+}

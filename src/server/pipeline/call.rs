@@ -1,0 +1,158 @@
+//! What a handler is given: the call with its caller, either authorized or still to be authorized.
+//!
+//! Store functions that read or write data take an [`Authorized`]. For a `custom` access rule the handler gets a
+//! [`Pending`], from which only [`Pending::require`] leads to an [`Authorized`].
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+};
+
+use chrono::{DateTime, Utc};
+use http::{HeaderName, HeaderValue};
+
+use super::{gate::Shared, rpc::Rpc};
+use crate::server::{
+    access::{
+        caller::Caller,
+        catalogue::Permission,
+        decide::{Target, Visible, denied},
+    },
+    error::{Error, Result},
+};
+
+/// One call: what was called, from where, when, and what is going to be recorded and sent beside the reply.
+pub struct Call {
+    /// What is called.
+    pub rpc: &'static Rpc,
+    /// The id under which logs and audit know the call.
+    pub request_id: Arc<str>,
+    /// The path that errors name.
+    pub instance: Arc<str>,
+    /// The address of the client.
+    pub address: Option<IpAddr>,
+    /// The client's name for itself, cut to a sensible length.
+    pub user_agent: String,
+    /// When the call arrived; every row that the call writes carries this time.
+    pub now: DateTime<Utc>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) record: Mutex<Subjects>,
+    pub(super) recorded: AtomicBool,
+    pub(super) headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
+}
+
+/// What is known of the things that a call acts upon.
+#[derive(Debug, Default, Clone)]
+pub struct Subjects {
+    /// The workspace.
+    pub workspace: Option<i64>,
+    /// The workbench.
+    pub workbench: Option<i64>,
+    /// The user who is acted upon.
+    pub user: Option<i64>,
+    /// Who acts, when that is not the caller: a sign-in has no caller yet. Tenant, id and user name.
+    pub actor: Option<(i64, i64, String)>,
+    /// More facts, by name.
+    pub details: BTreeMap<&'static str, String>,
+    /// The ids come from stored rows, not from the request alone.
+    pub verified: bool,
+}
+
+impl Call {
+    /// What is going to be recorded of the call.
+    pub fn subjects(&self) -> MutexGuard<'_, Subjects> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a header beside a successful reply; a failed call sends none.
+    pub fn reply_header(&self, name: HeaderName, value: HeaderValue) {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
+    }
+
+    /// What every call shares: roles, sessions, audit, clock, randomness.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+/// A caller whom the access rule of the RPC admits. Dereferences to the [`Caller`].
+#[derive(Clone)]
+pub struct Authorized {
+    pub(super) call: Arc<Call>,
+    pub(super) caller: Arc<Caller>,
+}
+
+impl Authorized {
+    /// The call.
+    pub fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    /// When the call arrived.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.call.now
+    }
+
+    /// Whether the caller also holds this permission: for parts of a reply, never instead of an access rule.
+    pub fn may(&self, permission: Permission, target: Target) -> bool {
+        self.caller.may(&self.call.shared.roles, permission, target)
+    }
+}
+
+impl std::ops::Deref for Authorized {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// A caller whose right to call is still to be shown by the handler.
+pub struct Pending {
+    pub(super) call: Arc<Call>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) allowed: &'static [Permission],
+}
+
+impl Pending {
+    /// The call.
+    pub fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    /// Whether the caller holds the permission, which the contract must list for this RPC.
+    pub fn holds(&self, permission: Permission, target: Target) -> bool {
+        self.allowed.contains(&permission) && self.caller.may(&self.call.shared.roles, permission, target)
+    }
+
+    /// The ids for which the caller holds the permission, which the contract must list for this RPC.
+    pub fn visible(&self, permission: Permission) -> Visible {
+        match self.allowed.contains(&permission) {
+            true => self.caller.visible(&self.call.shared.roles, permission),
+            false => Visible::Ids(Default::default()),
+        }
+    }
+
+    /// Admits the caller if the permission is held.
+    pub fn require(&self, permission: Permission, target: Target) -> Result<Authorized> {
+        if !self.allowed.contains(&permission) {
+            let text = format!("{} asks for {}, which its contract does not list", self.call.rpc.name, permission.name());
+            return Err(Error::internal(text));
+        }
+        match self.holds(permission, target) {
+            true => Ok(Authorized { call: self.call.clone(), caller: self.caller.clone() }),
+            false => Err(denied(permission, target)),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A change and its audit record commit together.
+
+use std::{ops::DerefMut, sync::atomic::Ordering};
+
+use super::call::Authorized;
+use crate::server::{
+    access::audit,
+    db::{Db, On, Tx, sql},
+    error::Result,
+    pipeline::rpc::When,
+};
+
+/// A transaction of a call. At commit it writes the call's audit record (if the contract wants one) and, when sessions,
+/// users, roles or memberships changed, tells every replica. Dropped without commit, nothing happened.
+pub struct Change {
+    tx: Tx,
+    by: Authorized,
+    access_changed: bool,
+}
+
+impl Db {
+    /// Opens a transaction for the call.
+    pub async fn begin(&self, by: &Authorized) -> Result<Change> {
+        Ok(Change { tx: self.transaction().await?, by: by.clone(), access_changed: false })
+    }
+}
+
+impl Change {
+    /// Says that a session, user, role or membership changes, so that no replica answers from memory for longer than a
+    /// second.
+    pub fn access_changed(&mut self) {
+        self.access_changed = true;
+    }
+
+    /// Commits the change with its record.
+    pub async fn commit(mut self) -> Result<()> {
+        let call = self.by.call().clone();
+        if self.access_changed {
+            sql("UPDATE access_version SET version = version + 1 WHERE id = 1").run(&mut self.tx).await?;
+        }
+        if call.rpc.audit == When::Always {
+            let record = audit::Record::of(&call, self.by.caller(), None);
+            audit::insert(&mut self.tx, &record).await?;
+        }
+        self.tx.commit().await?;
+        call.recorded.store(true, Ordering::Release);
+        if self.access_changed {
+            call.shared().sessions.forget();
+        }
+        Ok(())
+    }
+}
+
+impl<'a> From<&'a mut Change> for On<'a> {
+    fn from(change: &'a mut Change) -> Self {
+        (&mut change.tx).into()
+    }
+}
+
+impl std::ops::Deref for Change {
+    type Target = Tx;
+
+    fn deref(&self) -> &Tx {
+        &self.tx
+    }
+}
+
+impl DerefMut for Change {
+    fn deref_mut(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+}

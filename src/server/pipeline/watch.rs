@@ -1,0 +1,61 @@
+//! Streams that end when the right to them does.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use tokio::time::{MissedTickBehavior, interval};
+use tonic::Status;
+
+use super::{
+    Items, Replies,
+    call::Call,
+    gate::{Wanted, hold_one},
+};
+use crate::server::{
+    access::{caller::Caller, catalogue::Permission},
+    error::{Error, Kind, Result},
+};
+
+/// How often an open stream asks whether access changed; with the version check behind it the right is lost within a
+/// second.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Passes items on until the caller loses the right to them. `needs` are what the stream was opened with; without them any
+/// change of the caller's roles ends the stream.
+pub(super) fn guarded<T: Send + 'static>(
+    items: Items<T>,
+    call: Arc<Call>,
+    caller: Arc<Caller>,
+    needs: Option<Vec<(Permission, Wanted)>>,
+) -> Replies<T> {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let state = Some((items, tick, call, caller, needs));
+    Box::pin(futures_util::stream::unfold(state, |state| async move {
+        let (mut items, mut tick, call, caller, needs) = state?;
+        let failed = |error: Error, call: &Call| Some((Err::<T, Status>(error.into_status(&call.instance)), None));
+        loop {
+            tokio::select! {
+                item = items.next() => return match item {
+                    Some(Ok(item)) => Some((Ok(item), Some((items, tick, call, caller, needs)))),
+                    Some(Err(error)) => failed(error, &call),
+                    None => None,
+                },
+                _ = tick.tick() => if let Err(error) = still(&call, &caller, needs.as_deref()).await {
+                    return failed(error, &call);
+                },
+            }
+        }
+    }))
+}
+
+async fn still(call: &Call, opened: &Caller, needs: Option<&[(Permission, Wanted)]>) -> Result<()> {
+    let Some(session) = opened.session() else { return Ok(()) };
+    let now = call.shared.clock.now();
+    let caller = call.shared.sessions.caller(session, now).await?;
+    match needs {
+        Some(needs) => needs.iter().try_for_each(|(permission, wanted)| hold_one(*permission, *wanted, call, &caller)),
+        None if caller.assignments() == opened.assignments() => Ok(()),
+        None => Err(Error::new(Kind::Conflict, "ACCESS_CHANGED", "Your roles changed. Open the stream again.")),
+    }
+}
