@@ -2,7 +2,7 @@
 
 pub mod access;
 pub mod clock;
+pub mod db;
 pub mod error;
 pub mod random;
-pub mod services;
 pub mod transport;

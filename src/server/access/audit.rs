@@ -220,7 +220,7 @@ impl Loop {
             Some(counted) => counted.repeats += 1,
             None => window.counted = Some(record),
         }
-        drop(done.send(()));
+        let _ = done.send(()); // the caller may be gone
     }
 
     async fn close_windows(&mut self, all: bool) {
@@ -243,7 +243,7 @@ impl Loop {
             return;
         }
         match self.insert_all(&records).await {
-            Ok(()) => waiting.into_iter().for_each(|done| drop(done.send(()))),
+            Ok(()) => answer(waiting),
             Err(error) => {
                 for r in &records {
                     tracing::error!(target: "chorus::audit", %error, action = r.action, request_id = &*r.request_id, actor = r.actor_id, "not recorded");
@@ -258,5 +258,12 @@ impl Loop {
             insert(&mut tx, record).await?;
         }
         Ok(tx.commit().await?)
+    }
+}
+
+/// Tells callers that their record is on disk; some may be gone.
+fn answer(waiting: Vec<oneshot::Sender<()>>) {
+    for done in waiting {
+        let _ = done.send(());
     }
 }
