@@ -14,8 +14,10 @@
 //!
 //! - [`proto`] mounts what the build generated from the contract.
 //! - [`server`] is everything behind the listeners.
+//! - [`cli`] knows all commands and runs them.
 //! - [`client`] is the administrator's command line; it never imports the server.
 
+pub mod cli;
 pub mod client;
 pub mod proto;
 pub mod server;

@@ -1,0 +1,175 @@
+//! The command line: which commands there are, and what runs them.
+//!
+//! ```text
+//! serve, migrate, config, version ──► here, with the server's configuration
+//! all others ───────────────────────► client
+//! ```
+//!
+//! What always holds: data goes to standard output, everything else to standard error; exit code 0 is success, 1 a failure,
+//! 2 wrong usage (the client has finer ones). Only commands that need a runtime or TLS pay for it.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::server::config::{self, Loaded, Problems};
+
+mod config_args;
+mod serve;
+
+pub use config_args::ConfigArgs;
+
+/// Control plane of a trusted research environment: server, operator and admin client in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "chorus", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(ConfigArgs),
+    /// Look at the server's configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the version
+    Version,
+}
+
+/// `chorus config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the configuration that `serve` would use with the same flags, files and environment; passwords are redacted
+    Show {
+        /// Also say where each value comes from
+        #[arg(long)]
+        sources: bool,
+        /// The configuration
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Tell everything that is wrong with the configuration
+    Check(ConfigArgs),
+    /// Print a commented configuration file with every key and its default
+    Example,
+}
+
+/// Parses the command line of the process and runs the command.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(error) => {
+            let usage = error.use_stderr();
+            // help into a closed pipe is not an error
+            let _ = error.print();
+            if usage { ExitCode::from(2) } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+fn run(command: Command) -> ExitCode {
+    let done = match command {
+        Command::Serve(args) => serve::serve(&args),
+        Command::Config(command) => configuration(command),
+        Command::Version => print(&format!("chorus {}\n", env!("CARGO_PKG_VERSION"))),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            // the chain of causes on one line, as `{:#}` writes it
+            say(&format!("chorus: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configuration(command: ConfigCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ConfigCommand::Show { sources, config } => {
+            let loaded = load(&config)?;
+            print(&config::show(&loaded.effective, sources))
+        }
+        ConfigCommand::Check(config) => match config::load(&config.sources()) {
+            Ok(loaded) => {
+                warn_about_ignored(&loaded);
+                print("the configuration is valid\n")
+            }
+            Err(Problems(problems)) => {
+                problems.iter().for_each(|problem| say(&problem.to_string()));
+                Ok(ExitCode::FAILURE)
+            }
+        },
+        ConfigCommand::Example => print(&config::example()),
+    }
+}
+
+/// Loads the configuration, with the one warning about variables that mean nothing.
+fn load(args: &ConfigArgs) -> anyhow::Result<Loaded> {
+    let loaded = config::load(&args.sources())?;
+    warn_about_ignored(&loaded);
+    Ok(loaded)
+}
+
+fn warn_about_ignored(loaded: &Loaded) {
+    if !loaded.ignored.is_empty() {
+        say(&format!("chorus: warning: these variables mean nothing and are ignored: {}", loaded.ignored.join(", ")));
+    }
+}
+
+/// Writes to standard output; that the reader has gone away is not an error.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Writes a line to standard error; there is nobody left to tell when that fails.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_has_a_flag_and_every_flag_a_key() {
+        let cli = Cli::command();
+        let serve = cli.find_subcommand("serve").unwrap();
+        let mut flags: Vec<_> = serve.get_arguments().filter_map(|arg| arg.get_long()).collect();
+        flags.retain(|flag| !matches!(*flag, "config" | "help" | "version"));
+        let keys: Vec<_> = config::keys::KEYS.iter().map(|key| key.flag).collect();
+        assert_eq!(flags, keys);
+    }
+
+    #[test]
+    fn flags_reach_the_configuration() {
+        let words = "chorus serve --listen 127.0.0.1:9 --metrics=false --migrate --cors-origin http://a.org --cors-origin http://b.org";
+        let Command::Serve(args) = Cli::try_parse_from(words.split(' ')).unwrap().command else { panic!("not serve") };
+        let given: Vec<_> =
+            args.sources().flags.into_iter().map(|(key, values)| (key.name, values.join(" "))).collect();
+        let expected = [
+            ("listen", "127.0.0.1:9"),
+            ("cors_origins", "http://a.org http://b.org"),
+            ("migrate", "true"),
+            ("metrics", "false"),
+        ];
+        assert_eq!(given, expected.map(|(name, value)| (name, value.to_owned())));
+    }
+}

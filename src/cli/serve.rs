@@ -1,0 +1,22 @@
+//! `chorus serve`: the configuration, the log and the runtime, then the server.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::anyhow;
+
+use super::{ConfigArgs, load};
+use crate::server::{self, clock::SystemClock, random::SystemRandom, telemetry::logs};
+
+pub(super) fn serve(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    let config = load(args)?.config;
+    logs::start(config.log_format, &config.log_level)?;
+    install_tls()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(server::run(config, Arc::new(SystemClock), Arc::new(SystemRandom)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Connections to PostgreSQL may use TLS, which needs one provider of cryptography per process.
+pub(super) fn install_tls() -> anyhow::Result<()> {
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow!("TLS was set up twice"))
+}
