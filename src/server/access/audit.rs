@@ -5,7 +5,12 @@
 //! [`PER_SECOND`] equal refusals a second (same actor or address, same action) are counted in one record instead of
 //! repeated, so that a flood of them fills neither the disk nor the writer.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use tokio::{
@@ -13,6 +18,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
 use crate::server::{
@@ -142,15 +148,17 @@ pub async fn insert(on: impl Into<On<'_>>, r: &Record) -> Result<()> {
 /// Writes records of calls that have no transaction of their own.
 pub struct Writer {
     queue: mpsc::Sender<(Record, oneshot::Sender<()>)>,
-    task: std::sync::Mutex<Option<JoinHandle<()>>>,
+    stop: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
     /// Starts the writer.
     pub fn start(db: Db) -> Self {
         let (queue, records) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(Loop { db, records, windows: HashMap::new() }.run());
-        Self { queue, task: std::sync::Mutex::new(Some(task)) }
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(Loop { db, records, stop: stop.clone(), windows: HashMap::new() }.run());
+        Self { queue, stop, task: Mutex::new(Some(task)) }
     }
 
     /// Returns when the record is on disk, or counted in one that will be.
@@ -162,9 +170,9 @@ impl Writer {
     }
 
     /// Writes what is counted or under way and stops. Later records are logged as lost.
-    pub async fn stop(self) {
-        drop(self.queue);
-        let task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
             drop(task.await);
         }
@@ -181,6 +189,7 @@ struct Window {
 struct Loop {
     db: Db,
     records: mpsc::Receiver<(Record, oneshot::Sender<()>)>,
+    stop: CancellationToken,
     windows: HashMap<Key, Window>,
 }
 
@@ -190,6 +199,11 @@ impl Loop {
             let next = self.windows.values().map(|w| w.ends).min();
             let first = tokio::select! {
                 first = self.records.recv() => first,
+                // no more are taken, what is queued is still written
+                () = self.stop.cancelled(), if !self.records.is_closed() => {
+                    self.records.close();
+                    continue;
+                }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     self.close_windows(false).await;
                     continue;

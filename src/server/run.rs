@@ -1,0 +1,222 @@
+//! The composition root: configuration → database → keys → services → transports, and the graceful stop.
+//!
+//! What always holds: nothing is served before the schema is current and the keyring fits the database; after a stop
+//! every acknowledged change and audit record is on disk.
+
+use std::{io::Write as _, net::SocketAddr, sync::Arc};
+
+use anyhow::{Context as _, Result, bail};
+use secrecy::ExposeSecret as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    access::{
+        audit,
+        decide::Roles,
+        keyring::{self, Keyring},
+        password::Hasher,
+        sessions::{Lifetime, Sessions},
+        token::Tokens,
+    },
+    clock::Clock,
+    config::{Config, Runtime},
+    db::{self, Db},
+    pipeline::{Gate, Shared},
+    random::Random,
+    services::{self, Base, users},
+    telemetry::{Connections, Metrics},
+    transport::{self, Transports, cors::Origins, index::About, listen::Listeners},
+};
+
+/// A running server.
+pub struct Server {
+    http: SocketAddr,
+    grpc: SocketAddr,
+    first_admin: Option<users::FirstAdmin>,
+    shared: Arc<Shared>,
+    db: Db,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+    upkeep: Option<JoinHandle<()>>,
+}
+
+/// Serves until SIGTERM or SIGINT, then stops gracefully.
+///
+/// # Errors
+/// When the server cannot start; the text says what to change.
+pub async fn run(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let server = Server::start(config, clock, random, None).await?;
+    if let Some(admin) = &server.first_admin {
+        announce(admin);
+    }
+    tracing::info!(target: "chorus", http = %server.http, grpc = %server.grpc, engine = server.db.engine().name(), "ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!(target: "chorus", "stopping");
+    server.stop().await;
+    tracing::info!(target: "chorus", "stopped");
+    Ok(())
+}
+
+/// Tells the password of the first administrator, once, where no log collects it.
+fn announce(admin: &users::FirstAdmin) {
+    let mut out = std::io::stderr().lock();
+    // nobody reads it: then nobody wants it
+    let _ = match &admin.password {
+        Some(password) => writeln!(
+            out,
+            "\nThe administrator `{}` was created. This password is shown once and stored nowhere:\n\n    {}\n\n\
+             Sign in with `chorus login --username {}`, then choose your own with `chorus password`.\n",
+            admin.username,
+            password.expose_secret(),
+            admin.username
+        ),
+        None => writeln!(out, "\nThe administrator `{}` was created with the password of the given file.\n", admin.username),
+    };
+}
+
+impl Server {
+    /// Starts a server. Tests pass a database of their own.
+    ///
+    /// # Errors
+    /// When it cannot start; the text says what to change.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>, db: Option<Db>) -> Result<Self> {
+        if !matches!(config.runtime, Runtime::Auto | Runtime::None) {
+            bail!("the runtime that `runtime` names is not built yet; use `none` (or `auto`, which means `none` for now)");
+        }
+        let started = clock.now();
+        let listeners = Listeners::bind(config.listen, config.grpc_listen).await?;
+        let (http, grpc) = (listeners.http_addr()?, listeners.grpc_addr()?);
+        config.create_data_dir()?;
+        let db = match db {
+            Some(db) => db,
+            None => open(&config).await?,
+        };
+        let keyring = keyring(&config, &db, &*random, started).await?;
+
+        let hasher = Hasher::new(random.clone());
+        let (visitors, first_admin) = users::bootstrap(&db, &config, &hasher, &*clock).await?;
+        let lifetime = Lifetime {
+            idle: chrono::TimeDelta::from_std(config.session_idle_timeout)?,
+            absolute: chrono::TimeDelta::from_std(config.session_max_lifetime)?,
+        };
+        let shared = Arc::new(Shared {
+            roles: Roles::built_in(config.workspace_admin_can_assign_data_manager),
+            sessions: Sessions::new(db.clone(), Tokens::new(keyring), lifetime, visitors),
+            audit: audit::Writer::start(db.clone()),
+            hasher,
+            clock,
+            random: random.clone(),
+        });
+        let metrics = config.metrics.then(|| Metrics::install(started)).transpose()?;
+        let upkeep = metrics.clone().map(|metrics| tokio::spawn(metrics.upkeep()));
+
+        let base = Base { db: db.clone(), config: Arc::new(config) };
+        let transports = Transports::new(transport::Parts {
+            services: services::routes(&Gate::new(shared.clone()), &base, started),
+            pages: pages(metrics, db.clone()),
+            origins: Origins::new(base.config.cors_origins.iter().map(ToString::to_string)),
+            request_timeout: base.config.request_timeout,
+            about: About { name: "chorus", version: VERSION, id: random.uuid(), commit: COMMIT },
+            random,
+        })
+        .await?;
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn({
+            let (stop, deadline) = (stop.clone(), base.config.shutdown_timeout);
+            transport::listen::serve(listeners, transports.http, transports.grpc, stop, deadline)
+        });
+        Ok(Self { http, grpc, first_admin, shared, db, stop, serving, upkeep })
+    }
+
+    /// The address of the HTTP listener.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The address of the gRPC listener.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// The administrator whom this start created.
+    pub fn first_admin(&self) -> Option<&users::FirstAdmin> {
+        self.first_admin.as_ref()
+    }
+
+    /// What calls share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Stops: takes nothing new, finishes what runs within the deadline, writes what is to be written.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if self.serving.await.is_err() {
+            tracing::error!(target: "chorus", "the listeners failed");
+        }
+        if let Some(upkeep) = self.upkeep {
+            upkeep.abort();
+        }
+        self.shared.audit.stop().await;
+        self.db.close().await;
+    }
+}
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit that it was built from, if the build knew (`CHORUS_COMMIT`).
+pub const COMMIT: Option<&str> = option_env!("CHORUS_COMMIT");
+
+async fn open(config: &Config) -> Result<Db> {
+    let options = db::Options { max_connections: config.database_max_connections, ..db::Options::default() };
+    let db = Db::open(config.database_url.expose(), &options).await.context("the database cannot be opened")?;
+    if config.migrate {
+        db.migrate().await.context("the database cannot be migrated")?;
+    } else if !db.pending_migrations().await?.is_empty() {
+        bail!("the database is not current and `migrate` is off; run `chorus migrate`");
+    }
+    Ok(db)
+}
+
+/// The keyring that fits the database. It is made on the first start; never for a database that has one already, since
+/// then every session and sealed secret would be lost without a word.
+async fn keyring(config: &Config, db: &Db, random: &dyn Random, now: chrono::DateTime<chrono::Utc>) -> Result<Keyring> {
+    let known = keyring::stored_fingerprint(db).await?;
+    let keyring = match (Keyring::load(&config.keys)?, &known) {
+        (Some(keyring), _) => keyring,
+        (None, Some(_)) => bail!(
+            "the database was set up with a keyring, and there is none at {}. Restore that file, or name it with --keys",
+            config.keys.display()
+        ),
+        (None, None) => Keyring::create(&config.keys, random)?,
+    };
+    let known = match known {
+        Some(known) => known,
+        None => keyring::store_fingerprint(db, &keyring, now).await?,
+    };
+    if known != keyring.fingerprint() {
+        bail!("the keyring {} is not the one that the database was set up with. Name the right one with --keys", config.keys.display());
+    }
+    Ok(keyring)
+}
+
+/// Pages that are not of the API.
+fn pages(metrics: Option<Metrics>, db: Db) -> axum::Router {
+    let Some(metrics) = metrics else { return axum::Router::new() };
+    let render = move || {
+        let stats = db.pool_stats();
+        let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let connections = Connections { used: number(stats.connections.saturating_sub(stats.idle)), idle: number(stats.idle) };
+        let text = metrics.render(connections);
+        async move { ([(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
+    };
+    axum::Router::new().route("/metrics", axum::routing::get(render))
+}
