@@ -17,7 +17,6 @@ use super::{
     access::{
         audit,
         decide::Roles,
-        keyring::{self, Keyring},
         password::Hasher,
         sessions::{Lifetime, Sessions},
         token::Tokens,
@@ -25,6 +24,7 @@ use super::{
     clock::Clock,
     config::{Config, Runtime},
     db::{self, Db},
+    installation,
     pipeline::{Gate, Shared},
     random::Random,
     services::{self, Base, users},
@@ -99,7 +99,7 @@ impl Server {
             Some(db) => db,
             None => open(&config).await?,
         };
-        let keyring = keyring(&config, &db, &*random, started).await?;
+        let keyring = installation::keyring(&config, &db, &*random, started).await?;
 
         let hasher = Hasher::new(random.clone());
         let (visitors, first_admin) = users::bootstrap(&db, &config, &hasher, &*clock).await?;
@@ -184,28 +184,6 @@ async fn open(config: &Config) -> Result<Db> {
         bail!("the database is not current and `migrate` is off; run `chorus migrate`");
     }
     Ok(db)
-}
-
-/// The keyring that fits the database. It is made on the first start; never for a database that has one already, since
-/// then every session and sealed secret would be lost without a word.
-async fn keyring(config: &Config, db: &Db, random: &dyn Random, now: chrono::DateTime<chrono::Utc>) -> Result<Keyring> {
-    let known = keyring::stored_fingerprint(db).await?;
-    let keyring = match (Keyring::load(&config.keys)?, &known) {
-        (Some(keyring), _) => keyring,
-        (None, Some(_)) => bail!(
-            "the database was set up with a keyring, and there is none at {}. Restore that file, or name it with --keys",
-            config.keys.display()
-        ),
-        (None, None) => Keyring::create(&config.keys, random)?,
-    };
-    let known = match known {
-        Some(known) => known,
-        None => keyring::store_fingerprint(db, &keyring, now).await?,
-    };
-    if known != keyring.fingerprint() {
-        bail!("the keyring {} is not the one that the database was set up with. Name the right one with --keys", config.keys.display());
-    }
-    Ok(keyring)
 }
 
 /// Pages that are not of the API.

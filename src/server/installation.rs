@@ -1,0 +1,53 @@
+//! What ties a database to its keyring.
+//!
+//! The first start stores the keyring's fingerprint; every later start compares. A server with another keyring would end
+//! every session and could not read what is sealed, so it does not start at all.
+
+use anyhow::{Context as _, Result, bail};
+use chrono::{DateTime, Utc};
+
+use super::{
+    access::keyring::Keyring,
+    config::Config,
+    db::{Db, sql},
+    random::Random,
+};
+
+/// The keyring that fits the database. It is made on the first start, and never for a database that was used before: that
+/// one has lost its keyring, and a new one would hide it.
+pub async fn keyring(config: &Config, db: &Db, random: &dyn Random, now: DateTime<Utc>) -> Result<Keyring> {
+    let known = fingerprint(db).await?;
+    let path = config.keys.display();
+    let keyring = match (Keyring::load(&config.keys)?, &known) {
+        (Some(keyring), _) => keyring,
+        (None, Some(_)) => {
+            bail!("the database was set up with a keyring and there is none at {path}; restore that file or name it with --keys")
+        }
+        (None, None) => Keyring::create(&config.keys, random)?,
+    };
+    let known = match known {
+        Some(known) => known,
+        None => remember(db, &keyring.fingerprint(), now).await?,
+    };
+    if known != keyring.fingerprint() {
+        bail!("the keyring {path} is not the one that the database was set up with; name the right one with --keys");
+    }
+    Ok(keyring)
+}
+
+async fn fingerprint(db: &Db) -> Result<Option<String>> {
+    let row: Option<(String,)> =
+        sql("SELECT keyring_fingerprint FROM installation WHERE id = 1").maybe(db).await.context("the database cannot be read")?;
+    Ok(row.map(|row| row.0))
+}
+
+/// Stores the fingerprint unless another replica was faster; returns the one that is stored.
+async fn remember(db: &Db, fingerprint: &str, now: DateTime<Utc>) -> Result<String> {
+    sql("INSERT INTO installation (id, keyring_fingerprint, created_at) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING")
+        .bind(fingerprint)
+        .bind(now)
+        .run(db)
+        .await?;
+    let (stored,): (String,) = sql("SELECT keyring_fingerprint FROM installation WHERE id = 1").one(db).await?;
+    Ok(stored)
+}
