@@ -11,6 +11,7 @@
 use std::{
     io::{self, Write as _},
     process::ExitCode,
+    sync::LazyLock,
 };
 
 use clap::{Parser, Subcommand};
@@ -18,13 +19,14 @@ use clap::{Parser, Subcommand};
 use crate::server::config::{self, Loaded, Problems};
 
 mod config_args;
+mod migrate;
 mod serve;
 
 pub use config_args::ConfigArgs;
 
 /// Control plane of a trusted research environment: server, operator and admin client in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "chorus", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "chorus", version = VERSION.as_str(), disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -36,6 +38,15 @@ pub struct Cli {
 pub enum Command {
     /// Run the server
     Serve(ConfigArgs),
+    /// Bring the database schema up to date, or tell whether it is
+    Migrate {
+        /// Change nothing; fail when a migration is pending
+        #[arg(long)]
+        check: bool,
+        /// The configuration
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Look at the server's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -61,6 +72,12 @@ pub enum ConfigCommand {
     Example,
 }
 
+/// The version, with the commit when the build was told it (variable `CHORUS_COMMIT`).
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("CHORUS_COMMIT") {
+    Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+    _ => env!("CARGO_PKG_VERSION").to_owned(),
+});
+
 /// Parses the command line of the process and runs the command.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
@@ -77,8 +94,9 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     let done = match command {
         Command::Serve(args) => serve::serve(&args),
+        Command::Migrate { check, config } => migrate::migrate(&config, check),
         Command::Config(command) => configuration(command),
-        Command::Version => print(&format!("chorus {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Version => print(&format!("chorus {}\n", VERSION.as_str())),
     };
     match done {
         Ok(code) => code,
