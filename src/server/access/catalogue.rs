@@ -241,7 +241,7 @@ pub enum Quantifier {
 }
 
 /// The definition of a built-in role.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct RoleDef {
     /// The name, on the wire and in assignments.
     pub name: &'static str,

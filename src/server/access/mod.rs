@@ -1,3 +1,8 @@
 //! Who somebody is and what they may do: roles and permissions, passwords, keys and tokens.
 
 pub mod catalogue;
+pub mod context;
+pub mod decide;
+pub mod grant;
+pub mod password;
+pub mod password_policy;
