@@ -60,9 +60,11 @@ impl Record {
     /// The record of a call that succeeded or failed with this error.
     pub fn of(call: &Call, caller: &Caller, error: Option<&Error>) -> Self {
         let subjects = call.subjects().clone();
-        let signed_in = (!caller.is_visitor()).then(|| (caller.tenant(), caller.id(), caller.account().username.clone()));
+        let signed_in =
+            (!caller.is_visitor()).then(|| (caller.tenant(), caller.id(), caller.account().username.clone()));
         let actor = subjects.actor.or(signed_in);
-        let mut details: serde_json::Map<_, _> = subjects.details.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+        let mut details: serde_json::Map<_, _> =
+            subjects.details.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
         if let Some(error) = error {
             details.insert("error_message".to_owned(), error.message().into());
             details.insert("reason".to_owned(), error.reason().into());
@@ -73,7 +75,9 @@ impl Record {
         }
         let outcome = match error.map(Error::kind) {
             None => "ok",
-            Some(Kind::PermissionDenied | Kind::InvalidCredentials | Kind::Exhausted | Kind::TwoFactorRequired) => "refused",
+            Some(Kind::PermissionDenied | Kind::InvalidCredentials | Kind::Exhausted | Kind::TwoFactorRequired) => {
+                "refused"
+            }
             Some(_) => "failed",
         };
         Self {
@@ -222,8 +226,17 @@ impl Loop {
     }
 
     /// Decides whether a record is written or counted.
-    fn sort_in(&mut self, (record, done): (Record, oneshot::Sender<()>), due: &mut Vec<Record>, waiting: &mut Vec<oneshot::Sender<()>>) {
-        let window = self.windows.entry(record.key()).or_insert_with(|| Window { ends: Instant::now() + WINDOW, seen: 0, counted: None });
+    fn sort_in(
+        &mut self,
+        (record, done): (Record, oneshot::Sender<()>),
+        due: &mut Vec<Record>,
+        waiting: &mut Vec<oneshot::Sender<()>>,
+    ) {
+        let window = self.windows.entry(record.key()).or_insert_with(|| Window {
+            ends: Instant::now() + WINDOW,
+            seen: 0,
+            counted: None,
+        });
         window.seen += 1;
         if window.seen <= PER_SECOND {
             due.push(record);

@@ -4,5 +4,7 @@ pub mod catalogue;
 pub mod context;
 pub mod decide;
 pub mod grant;
+pub mod keyring;
 pub mod password;
-pub mod password_policy;
+mod password_policy;
+pub mod token;

@@ -24,8 +24,8 @@ use super::{
     token::Tokens,
 };
 use crate::server::{
-    access::context::{Bound, Context},
     access::catalogue::Dimension,
+    access::context::{Bound, Context},
     db::{Db, On, sql},
     error::{Error, Result},
 };
@@ -229,7 +229,11 @@ impl Sessions {
 
     /// Ends one session.
     pub async fn revoke(&self, on: impl Into<On<'_>>, session: &str, now: DateTime<Utc>) -> Result<()> {
-        sql("UPDATE sessions SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL").bind(now).bind(session).run(on).await?;
+        sql("UPDATE sessions SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL")
+            .bind(now)
+            .bind(session)
+            .run(on)
+            .await?;
         Ok(())
     }
 

@@ -1,0 +1,508 @@
+//! The keyring: the secret keys of this installation, in one file next to its data.
+//!
+//! A text file of lines `purpose id created key`, read at start. What always holds:
+//!
+//! - nobody but the owner can read the file, or the server refuses it;
+//! - a keyring is written whole or not at all, and an existing one is never replaced, so that of several processes that
+//!   start at once all end with the same keys;
+//! - keys leave memory when they are dropped and never reach logs: [`fmt::Debug`] shows their ids only.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs, io,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::server::{clock::Clock, random::Random};
+
+const HEADER: &str = "chorus-keyring 1";
+const NOTE: &str =
+    "# Secret keys of this chorus installation. Keep a copy in a safe place: without them sealed data is lost.";
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+const ID_BYTES: usize = 8;
+
+/// Length of a key in bytes.
+pub const KEY_BYTES: usize = 32;
+
+/// What a key is for. A key serves one purpose only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// Signs session tokens.
+    TokenSigning,
+    /// Seals secrets in the database.
+    Sealing,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 2] = [Self::TokenSigning, Self::Sealing];
+
+    /// The name in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenSigning => "token-signing",
+            Self::Sealing => "sealing",
+        }
+    }
+}
+
+/// A secret key with its public id.
+#[derive(Clone)]
+pub struct Key {
+    purpose: Purpose,
+    id: String,
+    created: DateTime<Utc>,
+    secret: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+impl Key {
+    fn generate(purpose: Purpose, random: &dyn Random, now: DateTime<Utc>) -> Self {
+        let mut id = [0; ID_BYTES];
+        random.fill(&mut id);
+        let mut secret = Zeroizing::new([0; KEY_BYTES]);
+        random.fill(&mut *secret);
+        Self { purpose, id: hex(&id), created: now.trunc_subsecs(0), secret }
+    }
+
+    /// The public id, which tokens and sealed values carry.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it was made.
+    pub fn created(&self) -> DateTime<Utc> {
+        self.created
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &[u8; KEY_BYTES] {
+        &self.secret
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} {}, secret withheld)", self.purpose.as_str(), self.id)
+    }
+}
+
+/// The keys of this installation: at least one for each purpose.
+#[derive(Clone)]
+pub struct Keyring {
+    keys: Vec<Key>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keyring").field(&self.keys).finish()
+    }
+}
+
+/// Why there is no keyring.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// The file cannot be read or written.
+    #[error("the keyring {path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Others may read the file.
+    #[error(
+        "the keyring {path} can be read by others (mode {mode:o}): run `chmod 600 {path}`, \
+         and make new keys if others had access",
+        path = path.display()
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file is not a keyring. The text says where, never what.
+    #[error("the keyring {path} is damaged, {what}: restore it from a copy", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: Damage,
+    },
+}
+
+/// What is wrong with the text of a keyring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// Another file, or one of a later version.
+    #[error("its first line is not \"{HEADER}\"")]
+    Header,
+    /// Not text, or far too long.
+    #[error("it is not a text of a few lines")]
+    Text,
+    /// A line that is no key.
+    #[error("line {0} is not a key")]
+    Line(usize),
+    /// Two keys with one id.
+    #[error("line {0} repeats an id")]
+    Repeated(usize),
+    /// A purpose without key.
+    #[error("it has no key for {}", .0.as_str())]
+    Missing(Purpose),
+}
+
+impl Keyring {
+    /// Fresh keys, one for each purpose.
+    pub fn generate(random: &dyn Random, clock: &dyn Clock) -> Self {
+        let now = clock.now();
+        Self { keys: Purpose::ALL.into_iter().map(|purpose| Key::generate(purpose, random, now)).collect() }
+    }
+
+    /// Reads the keyring, or `None` if there is no such file.
+    pub fn load(path: &Path) -> Result<Option<Self>, KeyringError> {
+        let failed = |source| KeyringError::Io { path: path.to_owned(), source };
+        let file = match fs::File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        // of the open file: the name may mean another one by the time it is read
+        let mode = mode(&file.metadata().map_err(failed)?);
+        if mode & 0o077 != 0 {
+            return Err(KeyringError::Exposed { path: path.to_owned(), mode });
+        }
+        let damaged = |what| KeyringError::Damaged { path: path.to_owned(), what };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(damaged(Damage::Text));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| damaged(Damage::Text))?;
+        Self::parse(text).map(Some).map_err(damaged)
+    }
+
+    /// Reads the keyring; makes it if there is none. When another process makes it at the same moment, its keys win.
+    pub fn load_or_create(path: &Path, random: &dyn Random, clock: &dyn Clock) -> Result<Self, KeyringError> {
+        if let Some(found) = Self::load(path)? {
+            return Ok(found);
+        }
+        let failed = |source| KeyringError::Io { path: path.to_owned(), source };
+        let made = Self::generate(random, clock);
+        if made.write_new(path).map_err(failed)? {
+            return Ok(made);
+        }
+        Self::load(path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+    }
+
+    /// Writes the keyring unless the file exists; says whether it did. After a crash the file is whole or absent.
+    pub fn write_new(&self, path: &Path) -> io::Result<bool> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = private_file(folder)?;
+        file.write_all(self.to_text().as_bytes())?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(path) {
+            Ok(_) => {}
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) => return Err(error.error),
+        }
+        // the entry of the folder must be on disk as well
+        fs::File::open(folder)?.sync_all()?;
+        Ok(true)
+    }
+
+    /// The key of a purpose that new things are made with: the newest, the later line of two of the same second.
+    pub fn newest(&self, purpose: Purpose) -> Option<&Key> {
+        self.all(purpose).max_by_key(|key| key.created)
+    }
+
+    /// Every key of a purpose: what older keys made is still good.
+    pub fn all(&self, purpose: Purpose) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(move |key| key.purpose == purpose)
+    }
+
+    /// The key of this purpose and id.
+    pub fn get(&self, purpose: Purpose, id: &str) -> Option<&Key> {
+        self.all(purpose).find(|key| key.id == id)
+    }
+
+    /// A public value that tells keyrings apart and says nothing about the keys: a digest over the sorted ids, each with
+    /// a digest that only the holder of the key can make.
+    pub fn fingerprint(&self) -> String {
+        let entries: BTreeSet<_> =
+            self.keys.iter().map(|key| (key.purpose.as_str(), key.id.as_str(), proof(key))).collect();
+        let mut digest = Sha256::new();
+        for (purpose, id, proof) in entries {
+            digest.update(purpose);
+            digest.update([0]);
+            digest.update(id);
+            digest.update([0]);
+            digest.update(proof);
+        }
+        hex(&digest.finalize())
+    }
+
+    fn to_text(&self) -> Zeroizing<String> {
+        // one allocation that is large enough: a string that grows leaves copies behind
+        let mut text = Zeroizing::new(String::with_capacity(HEADER.len() + NOTE.len() + 2 + 160 * self.keys.len()));
+        text.push_str(HEADER);
+        text.push('\n');
+        text.push_str(NOTE);
+        text.push('\n');
+        for key in &self.keys {
+            let secret = Zeroizing::new(BASE64.encode(*key.secret));
+            let created = key.created.to_rfc3339_opts(SecondsFormat::Secs, true);
+            for part in [key.purpose.as_str(), " ", &key.id, " ", &created, " ", &secret, "\n"] {
+                text.push_str(part);
+            }
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Result<Self, Damage> {
+        let mut lines = text.lines();
+        if lines.next() != Some(HEADER) {
+            return Err(Damage::Header);
+        }
+        let mut keys: Vec<Key> = Vec::new();
+        for (line, number) in lines.zip(2..) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let key = parse_key(line).ok_or(Damage::Line(number))?;
+            if keys.iter().any(|known| known.id == key.id) {
+                return Err(Damage::Repeated(number));
+            }
+            keys.push(key);
+        }
+        match Purpose::ALL.into_iter().find(|&purpose| !keys.iter().any(|key| key.purpose == purpose)) {
+            Some(purpose) => Err(Damage::Missing(purpose)),
+            None => Ok(Self { keys }),
+        }
+    }
+}
+
+fn parse_key(line: &str) -> Option<Key> {
+    let mut parts = line.split(' ');
+    let (purpose, id, created, encoded) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let purpose = Purpose::ALL.into_iter().find(|known| known.as_str() == purpose)?;
+    let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if parts.next().is_some() || id.len() != 2 * ID_BYTES || !id.bytes().all(lower_hex) {
+        return None;
+    }
+    let created = DateTime::parse_from_rfc3339(created).ok()?.to_utc().trunc_subsecs(0);
+    let mut secret = Zeroizing::new([0; KEY_BYTES]);
+    // the decoder wants room for the longest text of that length
+    let mut room = [0; KEY_BYTES + 2];
+    let length = BASE64.decode_slice(encoded, &mut room);
+    secret.copy_from_slice(&room[..KEY_BYTES]);
+    room.zeroize();
+    (length == Ok(KEY_BYTES)).then(|| Key { purpose, id: id.to_owned(), created, secret })
+}
+
+/// What only the holder of the key can compute, without use for anything else.
+fn proof(key: &Key) -> [u8; 32] {
+    match Hmac::<Sha256>::new_from_slice(&*key.secret) {
+        Ok(mut mac) => {
+            mac.update(b"chorus keyring fingerprint 1");
+            mac.finalize().into_bytes().into()
+        }
+        // HMAC takes keys of any length
+        Err(_) => [0; 32],
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A new file that only the owner can read, to be given its name later.
+fn private_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".keys-");
+    #[cfg(unix)]
+    let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
+    builder.tempfile_in(folder)
+}
+
+#[cfg(unix)]
+fn mode(metadata: &fs::Metadata) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
+}
+
+/// Elsewhere the rights of the folder protect the file.
+#[cfg(not(unix))]
+fn mode(_: &fs::Metadata) -> u32 {
+    0o600
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::fs::PermissionsExt as _,
+        sync::{Arc, Barrier},
+    };
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::server::{clock::ManualClock, random::SeededRandom};
+
+    fn clock() -> ManualClock {
+        ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap())
+    }
+
+    fn made(seed: u64) -> Keyring {
+        Keyring::generate(&SeededRandom::new(seed), &clock())
+    }
+
+    #[test]
+    fn a_keyring_is_made_once_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        assert!(Keyring::load(&path).unwrap().is_none());
+        let first = Keyring::load_or_create(&path, &SeededRandom::new(1), &clock()).unwrap();
+        let second = Keyring::load_or_create(&path, &SeededRandom::new(2), &clock()).unwrap();
+        assert_eq!(first.fingerprint(), second.fingerprint());
+        assert_eq!(*first.to_text(), *second.to_text());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!made(3).write_new(&path).unwrap(), "an existing keyring stays");
+        assert_eq!(Keyring::load(&path).unwrap().unwrap().fingerprint(), first.fingerprint());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
+    }
+
+    #[test]
+    fn processes_that_start_at_once_end_with_one_keyring() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Arc::new(folder.path().join("keys"));
+        let start = Arc::new(Barrier::new(8));
+        let threads: Vec<_> = (0..8)
+            .map(|seed| {
+                let (path, start) = (path.clone(), start.clone());
+                std::thread::spawn(move || {
+                    start.wait();
+                    Keyring::load_or_create(&path, &SeededRandom::new(seed), &clock()).unwrap().fingerprint()
+                })
+            })
+            .collect();
+        let fingerprints: BTreeSet<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(fingerprints.len(), 1);
+    }
+
+    #[test]
+    fn a_keyring_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        made(1).write_new(&path).unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = Keyring::load(&path).unwrap_err();
+            assert!(matches!(error, KeyringError::Exposed { mode: found, .. } if found == mode), "{error}");
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+        for mode in [0o600, 0o400] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(Keyring::load(&path).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn a_missing_folder_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nowhere/keys");
+        let error = Keyring::load_or_create(&path, &SeededRandom::new(1), &clock()).unwrap_err();
+        assert!(error.to_string().contains("nowhere/keys"), "{error}");
+    }
+
+    #[test]
+    fn damage_is_told_without_the_content() {
+        let good = made(1).to_text().to_string();
+        let lines: Vec<_> = good.lines().collect();
+        let (token, sealing) = (lines[2], lines[3]);
+        for (text, expected) in [
+            (String::new(), Damage::Header),
+            (good.replace("keyring 1", "keyring 2"), Damage::Header),
+            (format!("{HEADER}\n"), Damage::Missing(Purpose::TokenSigning)),
+            (format!("{HEADER}\n{token}\n"), Damage::Missing(Purpose::Sealing)),
+            (format!("{HEADER}\n{token}\n{token}\n{sealing}\n"), Damage::Repeated(3)),
+            (format!("{HEADER}\n\n{token} x\n{sealing}\n"), Damage::Line(3)),
+            (format!("{HEADER}\n{}\n{sealing}\n", &token[..token.len() - 1]), Damage::Line(2)),
+            (format!("{HEADER}\n{token}AAAA\n{sealing}\n"), Damage::Line(2)),
+            (format!("{HEADER}\n{}\n", token.replace("token-signing", "signing")), Damage::Line(2)),
+        ] {
+            assert_eq!(Keyring::parse(&text).unwrap_err(), expected);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        made(1).write_new(&path).unwrap();
+        let secret = token.rsplit(' ').next().unwrap();
+        fs::write(&path, good.replace("sealing", "other")).unwrap();
+        let error = Keyring::load(&path).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(secret));
+        fs::write(&path, vec![b'x'; 2 * MAX_FILE_BYTES as usize]).unwrap();
+        assert!(matches!(Keyring::load(&path), Err(KeyringError::Damaged { what: Damage::Text, .. })));
+    }
+
+    #[test]
+    fn the_newest_key_is_used_and_every_key_is_known() {
+        let time = clock();
+        let mut ring = Keyring::generate(&SeededRandom::new(1), &time);
+        let first = ring.newest(Purpose::TokenSigning).unwrap().id().to_owned();
+        let same = Key::generate(Purpose::TokenSigning, &SeededRandom::new(8), time.now());
+        ring.keys.push(same.clone());
+        assert_eq!(ring.newest(Purpose::TokenSigning).unwrap().id(), same.id());
+        time.advance(chrono::TimeDelta::days(1));
+        let later = Key::generate(Purpose::TokenSigning, &SeededRandom::new(9), time.now());
+        ring.keys.insert(0, later.clone());
+        assert_eq!(ring.newest(Purpose::TokenSigning).unwrap().id(), later.id());
+        assert!(ring.get(Purpose::TokenSigning, &first).is_some());
+        assert!(ring.get(Purpose::Sealing, &first).is_none(), "a key serves one purpose");
+        assert_eq!(ring.all(Purpose::TokenSigning).count(), 3);
+    }
+
+    #[test]
+    fn fingerprints_tell_keyrings_apart_and_ignore_the_order() {
+        let ring = made(1);
+        assert_eq!(ring.fingerprint().len(), 64);
+        let mut turned = ring.clone();
+        turned.keys.reverse();
+        assert_eq!(ring.fingerprint(), turned.fingerprint());
+        let mut other = ring.clone();
+        other.keys[0].secret[0] ^= 1;
+        assert_ne!(ring.fingerprint(), other.fingerprint());
+        assert_ne!(ring.fingerprint(), made(2).fingerprint());
+    }
+
+    #[test]
+    fn debug_shows_ids_only() {
+        let ring = made(1);
+        let shown = format!("{ring:?}");
+        for key in &ring.keys {
+            assert!(shown.contains(key.id()));
+            assert!(!shown.contains(&BASE64.encode(key.expose())));
+        }
+        assert_eq!(shown.matches("secret withheld").count(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_reads_or_is_refused(text in "(chorus-keyring 1\n)?(.|\n){0,200}") {
+            let _ = Keyring::parse(&text);
+        }
+
+        #[test]
+        fn what_is_written_reads_back(seed: u64) {
+            let text = made(seed).to_text();
+            prop_assert_eq!(&*Keyring::parse(&text).unwrap().to_text(), &*text);
+        }
+    }
+}
