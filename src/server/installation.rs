@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 
 use super::{
     access::keyring::Keyring,
-    clock::Clock,
     config::Config,
     db::{Db, sql},
     random::Random,
@@ -16,7 +15,7 @@ use super::{
 
 /// The keyring that fits the database. It is made on the first start, and never for a database that was used before: that
 /// one has lost its keyring, and a new one would hide it.
-pub async fn keyring(config: &Config, db: &Db, random: &dyn Random, clock: &dyn Clock) -> Result<Keyring> {
+pub async fn keyring(config: &Config, db: &Db, random: &dyn Random, now: DateTime<Utc>) -> Result<Keyring> {
     let known = fingerprint(db).await?;
     let path = config.keys.display();
     let keyring = match (Keyring::load(&config.keys)?, &known) {
@@ -24,11 +23,11 @@ pub async fn keyring(config: &Config, db: &Db, random: &dyn Random, clock: &dyn 
         (None, Some(_)) => {
             bail!("the database was set up with a keyring and there is none at {path}; restore that file or name it with --keys")
         }
-        (None, None) => Keyring::load_or_create(&config.keys, random, clock)?,
+        (None, None) => Keyring::create(&config.keys, random)?,
     };
     let known = match known {
         Some(known) => known,
-        None => remember(db, &keyring.fingerprint(), clock.now()).await?,
+        None => remember(db, &keyring.fingerprint(), now).await?,
     };
     if known != keyring.fingerprint() {
         bail!("the keyring {path} is not the one that the database was set up with; name the right one with --keys");

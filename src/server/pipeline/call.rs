@@ -59,15 +59,6 @@ pub struct Subjects {
     pub verified: bool,
 }
 
-impl Subjects {
-    /// Notes a fact, unless it is empty.
-    pub fn detail(&mut self, key: &'static str, value: String) {
-        if !value.is_empty() {
-            self.details.insert(key, value);
-        }
-    }
-}
-
 impl Call {
     /// What is going to be recorded of the call.
     pub fn subjects(&self) -> MutexGuard<'_, Subjects> {

@@ -1,0 +1,152 @@
+//! What the HTTP listener serves, and the layers in front of it.
+//!
+//! ```text
+//! edge (request id, origin, last guard against panics)
+//!   └─ CORS (answers preflights, marks every answer)
+//!        └─ compression
+//!             └─ dispatch ─ application/grpc*  ──► gRPC-web ──► gRPC
+//!                         ├ /api/…             ──► REST     ──► gRPC
+//!                         └ anything else      ──► pages: /, /doc, /openapi.json, /metrics
+//! ```
+
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{Router, body::Body, response::Response};
+use futures_util::{FutureExt, future::BoxFuture};
+use http::{Method, Request};
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
+use tower_http::compression::{
+    CompressionLayer, Predicate,
+    predicate::{NotForContentType, SizeAbove},
+};
+
+use super::{
+    cors::Origins,
+    grpc::{Native, panicked},
+    origin::{Origin, Protocol},
+    request_id::RequestId,
+    rest::{self, Transcoder, errors},
+};
+use crate::server::random::Random;
+
+/// A listener's service.
+pub type App = BoxCloneSyncService<Request<Body>, Response, Infallible>;
+
+/// Answers smaller than this are not worth compressing.
+const COMPRESS_ABOVE: u64 = 1024;
+
+/// The service of the HTTP listener.
+pub fn app(rest: Transcoder, grpc: Native, pages: Router, origins: Origins, random: Arc<dyn Random>) -> App {
+    let pages = pages.fallback(|request: Request<Body>| async { rest::unknown_route(&request.into_parts().0) });
+    let pages = pages.method_not_allowed_fallback(|request: Request<Body>| async {
+        rest::method_not_allowed(&request.into_parts().0, "GET, HEAD")
+    });
+    let cors = origins.layer();
+    let dispatch = Dispatch { rest, web: GrpcWebLayer::new().layer(grpc), pages, origins: Arc::new(origins) };
+    // streams are flushed message by message, which compression would hold back
+    let worthwhile = SizeAbove::new(COMPRESS_ABOVE)
+        .and(NotForContentType::GRPC)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::SSE)
+        .and(NotForContentType::const_new("application/x-ndjson"));
+    let inner = ServiceBuilder::new()
+        .option_layer(cors)
+        .layer(CompressionLayer::new().compress_when(worthwhile))
+        .service(dispatch)
+        .map_response(|response| response.map(Body::new));
+    App::new(Edge { inner, random })
+}
+
+/// The service of the gRPC listener.
+pub fn grpc_app(grpc: Native, random: Arc<dyn Random>) -> App {
+    App::new(Edge { inner: grpc, random })
+}
+
+#[derive(Clone)]
+struct Dispatch {
+    rest: Transcoder,
+    web: GrpcWebService<Native>,
+    pages: Router,
+    origins: Arc<Origins>,
+}
+
+impl Dispatch {
+    async fn answer(mut self, request: Request<Body>) -> Response {
+        let is_grpc = Protocol::of(request.headers()) != Protocol::Rest && request.method() == Method::POST;
+        if let Err(error) = self.origins.check(&request) {
+            return refuse(error, request.uri().path(), is_grpc);
+        }
+        if is_grpc {
+            let answer = Service::call(&mut self.web, request).await;
+            return answer.unwrap_or_else(|never| match never {}).map(Body::new);
+        }
+        if request.uri().path().starts_with("/api/") {
+            return self.rest.call(request).await;
+        }
+        self.pages.oneshot(request).await.unwrap_or_else(|never| match never {})
+    }
+}
+
+fn refuse(error: crate::server::error::Error, instance: &str, is_grpc: bool) -> Response {
+    match is_grpc {
+        true => error.into_status(instance).into_http(),
+        false => errors::from_error(error, instance),
+    }
+}
+
+impl Service<Request<Body>> for Dispatch {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.clone().answer(request).map(Ok).boxed()
+    }
+}
+
+/// The first and last to see a call: gives it an id and an [`Origin`], and answers even when something panics.
+#[derive(Clone)]
+struct Edge<S> {
+    inner: S,
+    random: Arc<dyn Random>,
+}
+
+impl<S> Service<Request<Body>> for Edge<S>
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let id = RequestId::of(request.headers(), &*self.random);
+        let origin = Origin::of(&request, id.id());
+        request.extensions_mut().insert(origin.clone());
+        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        let answer = answer.map(move |outcome| {
+            let mut response = match outcome {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(_) => refuse(panicked(&origin.instance), &origin.instance, origin.kind != Protocol::Rest),
+            };
+            id.stamp(response.headers_mut());
+            Ok(response)
+        });
+        answer.boxed()
+    }
+}

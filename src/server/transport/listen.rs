@@ -1,0 +1,171 @@
+//! The two listeners: bind, serve, stop gracefully.
+//!
+//! HTTP takes HTTP/1.1 and HTTP/2 without TLS, gRPC takes HTTP/2 only. What always holds: a connection that says nothing
+//! is closed, a stop lets running calls finish within the deadline, and nothing survives it.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{body::Body, extract::ConnectInfo};
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use super::http::App;
+
+/// How long a connection may take to send its first request, or the head of any further one.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest head of a request.
+const MAX_HEADER_BYTES: u32 = 32 << 10;
+/// How many calls one HTTP/2 connection may have open.
+const MAX_STREAMS: u32 = 256;
+/// How often, and for how long, a silent HTTP/2 peer is asked whether it is still there.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}. Choose another address with {flag}.")]
+pub struct BindError {
+    address: SocketAddr,
+    flag: &'static str,
+    source: io::Error,
+}
+
+/// The bound sockets of the server.
+#[derive(Debug)]
+pub struct Listeners {
+    http: TcpListener,
+    grpc: TcpListener,
+}
+
+impl Listeners {
+    /// Binds both addresses; port 0 takes any free port.
+    pub async fn bind(http: SocketAddr, grpc: SocketAddr) -> Result<Self, BindError> {
+        Ok(Self { http: bind(http, "--listen").await?, grpc: bind(grpc, "--grpc-listen").await? })
+    }
+
+    /// The address of the HTTP listener.
+    pub fn http_addr(&self) -> io::Result<SocketAddr> {
+        self.http.local_addr()
+    }
+
+    /// The address of the gRPC listener.
+    pub fn grpc_addr(&self) -> io::Result<SocketAddr> {
+        self.grpc.local_addr()
+    }
+}
+
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, flag, source })
+}
+
+/// Serves both listeners until the token is cancelled, then lets running calls finish for at most `deadline`.
+pub async fn serve(listeners: Listeners, http: App, grpc: App, shutdown: CancellationToken, deadline: Duration) {
+    let connections = TaskTracker::new();
+    let cut_off = CancellationToken::new();
+    let stop = Stop { graceful: shutdown, cut_off: cut_off.clone() };
+    tokio::join!(
+        accept(listeners.http, http, builder(), &connections, &stop),
+        accept(listeners.grpc, grpc, builder().http2_only(), &connections, &stop),
+    );
+    connections.close();
+    if tokio::time::timeout(deadline, connections.wait()).await.is_err() {
+        tracing::warn!(target: "chorus::transport", open = connections.len(), "connections are cut off");
+        cut_off.cancel();
+        connections.wait().await;
+    }
+}
+
+/// How connections end.
+#[derive(Debug, Clone)]
+struct Stop {
+    /// Take nothing new, finish what runs.
+    graceful: CancellationToken,
+    /// End now.
+    cut_off: CancellationToken,
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES as usize * 2);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE.0)
+        .keep_alive_timeout(KEEP_ALIVE.1)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES);
+    builder
+}
+
+async fn accept(listener: TcpListener, app: App, builder: Builder<TokioExecutor>, connections: &TaskTracker, stop: &Stop) {
+    let builder = Arc::new(builder);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.graceful.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                connections.spawn(connection(stream, peer, app.clone(), builder.clone(), stop.clone()));
+            }
+            // out of file descriptors, or the client went away: neither may end the server
+            Err(error) => {
+                tracing::warn!(target: "chorus::transport", %error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, app: App, builder: Arc<Builder<TokioExecutor>>, stop: Stop) {
+    // answers are written whole; waiting for more only adds delay
+    let _ = stream.set_nodelay(true);
+    let spoke = Arc::new(Notify::new());
+    let service = {
+        let spoke = spoke.clone();
+        service_fn(move |mut request: Request<Incoming>| {
+            spoke.notify_one();
+            request.extensions_mut().insert(ConnectInfo(peer));
+            app.clone().oneshot(request.map(Body::new))
+        })
+    };
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let silent = async { tokio::time::timeout(HEADER_TIMEOUT, spoke.notified()).await.is_err() };
+    tokio::pin!(silent);
+    let (mut watched, mut stopping) = (true, false);
+    loop {
+        tokio::select! {
+            outcome = serving.as_mut() => {
+                if let Err(error) = outcome {
+                    tracing::debug!(target: "chorus::transport", %peer, %error, "a connection ended with an error");
+                }
+                return;
+            }
+            is_silent = silent.as_mut(), if watched => {
+                watched = false;
+                if is_silent {
+                    return;
+                }
+            }
+            () = stop.graceful.cancelled(), if !stopping => {
+                stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            () = stop.cut_off.cancelled() => return,
+        }
+    }
+}
