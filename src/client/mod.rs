@@ -1,1 +1,147 @@
 //! The administrator's command line.
+//!
+//! ```text
+//! chorus user list ─► commands/ ─► resolve (names → ids) ─► connect (token, time limit) ─gRPC─► server
+//!                        │                                                │
+//!                        ▼                                                ▼
+//!                     output (table, JSON, YAML) on stdout             error (text, exit code) on stderr
+//! ```
+//!
+//! It talks gRPC through the stubs of the contract and knows nothing of the server's insides; `server` is never imported
+//! here. Data goes to standard output and everything else to standard error. Flags, formats and exit codes are stable, since
+//! scripts rely on them.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{ArgAction, Args};
+
+use error::{Error, Exit, Result};
+use output::{Format, Printer};
+
+pub use commands::{COVERAGE, Command};
+
+mod commands;
+mod connect;
+mod credentials;
+mod error;
+mod output;
+mod paging;
+mod profile;
+mod prompt;
+mod resolve;
+mod trace;
+
+/// The flags that every command of the client understands.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Client options")]
+pub struct Globals {
+    /// Address of the server, http://host:port (on this machine) or https://host[:port]
+    #[arg(long, global = true, env = "CHORUS_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+
+    /// Profile to use instead of the current one
+    #[arg(long, global = true, env = "CHORUS_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
+
+    /// Form of the answer
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Format,
+
+    /// How long one call may take, such as 30s, 500ms or 2m
+    #[arg(long, global = true, default_value = "30s", value_parser = parse_duration, value_name = "TIME")]
+    pub timeout: Duration,
+
+    /// PEM file with the certificates to trust instead of those of the system
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Talk to another machine without encryption; anybody in between can read the password
+    #[arg(long, global = true)]
+    pub insecure_plaintext: bool,
+
+    /// Say which calls are made; twice: with what they ask for. Never shows secrets
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Runs a command to its end, and reports a failure on standard error.
+pub async fn run(command: Command, globals: Globals) -> ExitCode {
+    let done = tokio::select! {
+        biased;
+        done = command.run(&globals) => done,
+        _ = tokio::signal::ctrl_c() => Err(Error::interrupted()),
+    };
+    let exit = match done {
+        Ok(()) => Exit::Ok,
+        Err(error) => {
+            prompt::restore_echo();
+            report(&error, globals.output);
+            error.exit()
+        }
+    };
+    exit.into()
+}
+
+fn report(error: &Error, format: Format) {
+    match format {
+        _ if error.exit() == Exit::Interrupted => {}
+        Format::Json => eprintln!("{}", output::escape::json(&error.json())),
+        _ => eprintln!("{error}"),
+    }
+}
+
+/// What a command works with: where to call and where to print.
+struct Context {
+    session: connect::Session,
+    printer: Printer<'static>,
+}
+
+impl Context {
+    fn open(globals: &Globals) -> Result<Self> {
+        Ok(Self { session: connect::Session::open(globals)?, printer: Printer::stdout(globals.output) })
+    }
+}
+
+/// A number with a unit; without one, seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| "write a number with a unit, such as 30s".to_owned())?;
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        unit => return Err(format!("unknown unit {unit:?}; use ms, s, m or h")),
+    };
+    match milliseconds {
+        // the wire format of a gRPC deadline holds eight digits
+        Some(ms @ 1..=86_400_000) => Ok(Duration::from_millis(ms)),
+        _ => Err("must be more than nothing and at most 24h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let table = [
+            ("30", Ok(30_000)),
+            ("30s", Ok(30_000)),
+            ("500ms", Ok(500)),
+            ("2m", Ok(120_000)),
+            ("1h", Ok(3_600_000)),
+            ("0", Err(())),
+            ("25h", Err(())),
+            ("1d", Err(())),
+            ("s", Err(())),
+            ("-1s", Err(())),
+            ("99999999999999999999", Err(())),
+            ("9999999999999999h", Err(())),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parse_duration(text).map(|d| d.as_millis()).map_err(|_| ()), expected, "{text}");
+        }
+    }
+}

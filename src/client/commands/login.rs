@@ -1,0 +1,173 @@
+//! `chorus login`, `logout` and `whoami`.
+//!
+//! Signing in makes the profile the current one and keeps the token next to it. The password goes to the server and nowhere
+//! else.
+
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::user;
+use crate::{
+    client::{
+        Context, Globals,
+        connect::{self, Session},
+        credentials::Credentials as Tokens,
+        error::{Error, Exit, Result},
+        profile::{self, Profile, Profiles, Target},
+        prompt, resolve,
+    },
+    proto::v1::{ChorusErrorCode, Credentials, LogoutRequest, User},
+};
+
+/// Sign in to a server, and remember it
+///
+/// The server and the user name are kept in the current profile (or the one that --profile names), the token in a file that
+/// only you can read. A program signs in with --password-stdin, or uses a token in CHORUS_TOKEN without signing in.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chorus login
+  chorus login --server https://chorus.example.org --profile lab --username ada
+  chorus login --username ada --password-stdin < password.txt")]
+pub struct Login {
+    /// User name; asked for when missing
+    #[arg(short, long)]
+    username: Option<String>,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Code of the authenticator app, or a recovery code; asked for when the account needs one
+    #[arg(long, value_name = "CODE")]
+    totp: Option<String>,
+}
+
+impl Login {
+    pub(super) async fn run(self, globals: &Globals) -> Result<()> {
+        let folder = profile::folder()?;
+        let mut profiles = Profiles::load(&folder)?;
+        let target = Target::choose(globals, &profiles)?;
+        // a credentials file that cannot be written to later is better noticed before the password is asked for
+        let mut tokens = Tokens::load(&folder)?;
+
+        let username = match self.username {
+            Some(username) => username,
+            None => prompt::line("User name", target.username.clone(), "--username and --password-stdin").await?,
+        };
+        let password = if self.password_stdin {
+            prompt::stdin_secret()?
+        } else {
+            prompt::secret(&format!("Password of {username} at {}", target.address()), "--password-stdin").await?
+        };
+        let session = Session::anonymous(target.clone(), globals);
+        let token = sign_in(&session, &username, &password, self.totp).await?;
+        tokens.put(&target, token.clone());
+        tokens.save(&folder)?;
+        let known =
+            Profile { server: target.address().to_owned(), username: Some(username), ca_file: target.ca_file.clone() };
+        profiles.profiles.insert(target.profile.clone(), known);
+        profiles.current = Some(target.profile.clone());
+        profiles.save(&folder)?;
+
+        let me = resolve::me(&session.with_token(token)).await?;
+        eprintln!("signed in to {} as {} (profile {})", target.address(), me.username, target.profile);
+        if !me.password_changed {
+            eprintln!("your password is a temporary one: choose your own with `chorus password`");
+        }
+        Ok(())
+    }
+}
+
+/// Asks for a second factor only when the server wants one.
+async fn sign_in(
+    session: &Session,
+    username: &str,
+    password: &SecretString,
+    totp: Option<String>,
+) -> Result<SecretString> {
+    let asked = totp.is_some();
+    match authenticate(session, username, password, totp.unwrap_or_default()).await {
+        Err(error) if error.chorus_code() == ChorusErrorCode::TwoFactorRequired && !asked => {
+            let code = prompt::secret("Code of the authenticator app", "--totp").await?;
+            authenticate(session, username, password, code.expose_secret().to_owned()).await
+        }
+        answer => answer,
+    }
+}
+
+async fn authenticate(
+    session: &Session,
+    username: &str,
+    password: &SecretString,
+    totp: String,
+) -> Result<SecretString> {
+    let credentials =
+        Credentials { username: username.to_owned(), password: password.expose_secret().to_owned(), totp };
+    let what = format!("sign in to {} as {username:?}", session.target().address());
+    let reply = session
+        .call(&what, "AuthenticationService/Authenticate", credentials, async |channel, request| {
+            connect::authentication(channel).authenticate(request).await
+        })
+        .await?;
+    match reply.result {
+        Some(result) if !result.token.is_empty() => Ok(result.token.into()),
+        _ => Err(resolve::empty_reply("AuthenticationService/Authenticate")),
+    }
+}
+
+/// End the session at the server, and forget it
+#[derive(Debug, Args)]
+pub struct Logout {
+    /// Only forget the token here; the session stays open at the server until it expires
+    #[arg(long)]
+    local: bool,
+}
+
+impl Logout {
+    pub(super) async fn run(self, globals: &Globals) -> Result<()> {
+        let session = Session::open(globals)?;
+        let address = session.target().address().to_owned();
+        if !session.is_signed_in() {
+            eprintln!("not signed in to {address}");
+            return Ok(());
+        }
+        if !self.local {
+            revoke(&session).await?;
+        }
+        if session.token_from_environment() {
+            eprintln!("CHORUS_TOKEN is still set; unset it");
+        } else {
+            let folder = profile::folder()?;
+            let mut tokens = Tokens::load(&folder)?;
+            tokens.remove(session.target());
+            tokens.save(&folder)?;
+        }
+        eprintln!("signed out of {address}");
+        Ok(())
+    }
+}
+
+async fn revoke(session: &Session) -> Result<()> {
+    let call =
+        session.call("end the session", "AuthenticationService/Logout", LogoutRequest {}, async |channel, request| {
+            connect::authentication(channel).logout(request).await
+        });
+    match call.await {
+        Ok(_) => Ok(()),
+        // a session that is over already needs no end
+        Err(error) if error.exit() == Exit::SignedOut => Ok(()),
+        Err(error) => Err(forget_instead(error)),
+    }
+}
+
+fn forget_instead(error: Error) -> Error {
+    match error.exit() {
+        Exit::Unreachable | Exit::Timeout => error.replace_hint("`chorus logout --local` only forgets the token here"),
+        _ => error,
+    }
+}
+
+/// Show who is signed in.
+pub(super) async fn whoami(context: &mut Context) -> Result<()> {
+    let me: User = resolve::me(&context.session).await?;
+    context.printer.item(&me, &user::columns())
+}

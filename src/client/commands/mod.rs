@@ -1,0 +1,161 @@
+//! The commands, one file per noun.
+//!
+//! Each noun parses its own arguments, calls, and hands messages with their columns to the printer.
+
+use clap::Subcommand;
+use prost_types::Timestamp;
+
+use super::{Context, Globals, error::Result};
+
+mod login;
+mod member;
+mod notification;
+mod password;
+mod role;
+mod server;
+mod user;
+mod workspace;
+
+/// What the client can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Sign in to a server, and remember it
+    Login(login::Login),
+    /// End the session at the server, and forget it
+    Logout(login::Logout),
+    /// Show who is signed in
+    Whoami,
+    /// Change your own password
+    Password(password::Password),
+    /// Manage user accounts
+    #[command(subcommand)]
+    User(user::Command),
+    /// See roles, grant and revoke them
+    #[command(subcommand)]
+    Role(role::Command),
+    /// Manage workspaces and their members
+    #[command(subcommand)]
+    Workspace(workspace::Command),
+    /// Read your notifications
+    #[command(subcommand)]
+    Notification(notification::Command),
+    /// Ask how the server is
+    #[command(subcommand)]
+    Server(server::Command),
+}
+
+impl Command {
+    /// Runs the command.
+    pub(super) async fn run(self, globals: &Globals) -> Result<()> {
+        match self {
+            Self::Login(command) => command.run(globals).await,
+            Self::Logout(command) => command.run(globals).await,
+            Self::Whoami => login::whoami(&mut Context::open(globals)?).await,
+            Self::Password(command) => command.run(&Context::open(globals)?).await,
+            Self::User(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Role(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Workspace(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Notification(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Server(command) => command.run(&mut Context::open(globals)?).await,
+        }
+    }
+}
+
+/// Which RPC serves which command, for `docs/api-coverage.md`.
+pub const COVERAGE: &[(&str, &str)] = &[
+    ("AuthenticationService/Authenticate", "login"),
+    ("AuthenticationService/Logout", "logout"),
+    ("AuthorizationService/ListPermissions", "role permissions"),
+    ("AuthorizationService/ListRoles", "role list"),
+    ("HealthService/GetHealthCheck", "server status"),
+    ("HealthService/GetServerStatus", "server status"),
+    ("NotificationService/GetNotifications", "notification list"),
+    ("NotificationService/MarkNotificationsAsRead", "notification read"),
+    ("UserService/CreateUser", "user create"),
+    ("UserService/CreateUserRole", "role grant"),
+    ("UserService/DeleteUser", "user delete"),
+    ("UserService/DeleteUserRole", "role revoke"),
+    ("UserService/GetUser", "user get"),
+    ("UserService/GetUserMe", "whoami"),
+    ("UserService/ListUsers", "user list"),
+    ("UserService/ResetPassword", "user reset-password"),
+    ("UserService/UpdatePassword", "password"),
+    ("UserService/UpdateUser", "user update"),
+    ("WorkspaceService/AddUserRoleInWorkspace", "workspace member add"),
+    ("WorkspaceService/CreateWorkspace", "workspace create"),
+    ("WorkspaceService/DeleteWorkspace", "workspace delete"),
+    ("WorkspaceService/GetWorkspace", "workspace get"),
+    ("WorkspaceService/ListPublicWorkspaces", "workspace public"),
+    ("WorkspaceService/ListWorkspaces", "workspace list"),
+    ("WorkspaceService/RemoveUserFromWorkspace", "workspace member remove"),
+    ("WorkspaceService/RemoveUserRoleInWorkspace", "workspace member remove"),
+    ("WorkspaceService/UpdateWorkspace", "workspace update"),
+];
+
+/// A moment to the second, in UTC.
+fn moment(time: Option<&Timestamp>) -> String {
+    time.map(|time| Timestamp { nanos: 0, ..*time }.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{CommandFactory as _, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        _globals: Globals,
+        #[command(subcommand)]
+        _command: Command,
+    }
+
+    const SOURCES: [&str; 9] = [
+        include_str!("login.rs"),
+        include_str!("member.rs"),
+        include_str!("notification.rs"),
+        include_str!("password.rs"),
+        include_str!("role.rs"),
+        include_str!("server.rs"),
+        include_str!("user.rs"),
+        include_str!("workspace.rs"),
+        include_str!("../resolve.rs"),
+    ];
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn coverage_names_what_is_called_and_nothing_else() {
+        let rpc = regex::Regex::new(r#""([A-Za-z]+Service/[A-Za-z]+)""#).unwrap();
+        let called: BTreeSet<_> =
+            SOURCES.iter().flat_map(|source| rpc.captures_iter(source).map(|found| found[1].to_owned())).collect();
+        let covered: BTreeSet<_> = COVERAGE.iter().map(|(rpc, _)| (*rpc).to_owned()).collect();
+        assert_eq!(called, covered);
+    }
+
+    #[test]
+    fn coverage_names_rpcs_and_commands_that_exist() {
+        for (rpc, path) in COVERAGE {
+            let (service, method) = rpc.split_once('/').unwrap();
+            let service = crate::proto::pool().get_service_by_name(&format!("chorus.v1.{service}")).unwrap();
+            assert!(service.methods().any(|m| m.name() == method), "{rpc}");
+            let mut command = &Cli::command();
+            for name in path.split(' ') {
+                command = command.find_subcommand(name).unwrap_or_else(|| panic!("{path}"));
+            }
+        }
+    }
+
+    #[test]
+    fn moments_are_to_the_second() {
+        let time = Timestamp { seconds: 1_700_000_000, nanos: 123_000_000 };
+        assert_eq!(moment(Some(&time)), "2023-11-14T22:13:20Z");
+        assert_eq!(moment(None), "");
+    }
+}

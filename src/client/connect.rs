@@ -1,0 +1,230 @@
+//! The way to the server.
+//!
+//! A [`Session`] knows the server, the token and the time limit. Every call passes [`Session::call`], which adds the token,
+//! measures, turns a failed status into an [`Error`], and with `-v` says what goes on. What always holds: the token leaves
+//! this process only in the `authorization` metadata of calls to its own server, and is never printed.
+
+use std::{error::Error as _, io, path::Path, time::Duration};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::{sync::OnceCell, time};
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::MetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use super::{
+    Globals,
+    credentials::Credentials,
+    error::{Error, Exit, Result},
+    profile::{self, Profiles, Target},
+    trace,
+};
+use crate::proto::v1::{
+    authentication_service_client::AuthenticationServiceClient,
+    authorization_service_client::AuthorizationServiceClient, health_service_client::HealthServiceClient,
+    notification_service_client::NotificationServiceClient, user_service_client::UserServiceClient,
+    workspace_service_client::WorkspaceServiceClient,
+};
+
+/// The largest reply that is read: a page of 500 users with hundreds of roles each.
+const MAX_REPLY: usize = 64 << 20;
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server to call, and as whom.
+pub struct Session {
+    target: Target,
+    token: Option<SecretString>,
+    token_from_environment: bool,
+    timeout: Duration,
+    verbose: u8,
+    channel: OnceCell<Channel>,
+}
+
+/// The environment variable with a token that goes before the stored one.
+const TOKEN_VARIABLE: &str = "CHORUS_TOKEN";
+
+impl Session {
+    /// A session as flags, environment and files say. Nothing is sent yet.
+    pub fn open(globals: &Globals) -> Result<Self> {
+        let folder = profile::folder()?;
+        let target = Target::choose(globals, &Profiles::load(&folder)?)?;
+        let variable = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(SecretString::from);
+        let token_from_environment = variable.is_some();
+        let token = match variable {
+            Some(token) => Some(token),
+            None => Credentials::load(&folder)?.token(&target).cloned(),
+        };
+        Ok(Self { token, token_from_environment, ..Self::anonymous(target, globals) })
+    }
+
+    /// A session without a token, for signing in.
+    pub fn anonymous(target: Target, globals: &Globals) -> Self {
+        Self {
+            target,
+            token: None,
+            token_from_environment: false,
+            timeout: globals.timeout,
+            verbose: globals.verbose,
+            channel: OnceCell::new(),
+        }
+    }
+
+    /// The same session with a new token.
+    pub fn with_token(self, token: SecretString) -> Self {
+        Self { token: Some(token), token_from_environment: false, ..self }
+    }
+
+    /// The server.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Whether the token comes from the environment.
+    pub fn token_from_environment(&self) -> bool {
+        self.token_from_environment
+    }
+
+    /// Whether there is a token at all.
+    pub fn is_signed_in(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Calls an RPC. `what` says what is tried, for the error; `rpc` names it, such as `UserService/GetUser`; `send` calls
+    /// the stub over the channel that it is given.
+    pub async fn call<Q, R>(
+        &self,
+        what: &str,
+        rpc: &'static str,
+        message: Q,
+        send: impl AsyncFnOnce(Channel, Request<Q>) -> Result<Response<R>, Status>,
+    ) -> Result<R>
+    where
+        Q: prost::Message,
+    {
+        trace::request(self.verbose, rpc, &message);
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", bearer(token)?);
+        }
+        let channel = self.channel().await?.clone();
+        let start = time::Instant::now();
+        let answer = match time::timeout(self.timeout, send(channel, request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Status::deadline_exceeded("")),
+        };
+        trace::response(self.verbose, rpc, &answer, start.elapsed());
+        match answer {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => Err(self.explain(Error::from_status(what, &status), &status)),
+        }
+    }
+
+    async fn channel(&self) -> Result<&Channel> {
+        let connect = async {
+            let endpoint = endpoint(&self.target)?;
+            match time::timeout(self.timeout.min(CONNECT_TIMEOUT), endpoint.connect()).await {
+                Ok(Ok(channel)) => Ok(channel),
+                Ok(Err(error)) => Err(unreachable_server(&self.target, &error)),
+                Err(_) => {
+                    Err(Error::new(Exit::Unreachable, format!("cannot reach {}: no answer", self.target.address()))
+                        .hint("check the address and the network in between"))
+                }
+            }
+        };
+        self.channel.get_or_try_init(|| connect).await
+    }
+
+    /// Adds what only the session knows to an error.
+    fn explain(&self, error: Error, status: &Status) -> Error {
+        match (status.code(), error.exit()) {
+            (Code::Unauthenticated, _) if self.token_from_environment => {
+                error.replace_hint(format!("{TOKEN_VARIABLE} is not valid here, or no longer; unset it or renew it"))
+            }
+            (_, Exit::Unreachable) => error.hint(format!("is the server at {} well?", self.target.address())),
+            _ => error,
+        }
+    }
+}
+
+/// Signing in and out.
+pub fn authentication(channel: Channel) -> AuthenticationServiceClient<Channel> {
+    AuthenticationServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
+}
+
+/// Roles and permissions.
+pub fn authorization(channel: Channel) -> AuthorizationServiceClient<Channel> {
+    AuthorizationServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
+}
+
+/// The state of the server.
+pub fn health(channel: Channel) -> HealthServiceClient<Channel> {
+    HealthServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
+}
+
+/// Notifications of the caller.
+pub fn notifications(channel: Channel) -> NotificationServiceClient<Channel> {
+    NotificationServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
+}
+
+/// User accounts.
+pub fn users(channel: Channel) -> UserServiceClient<Channel> {
+    UserServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
+}
+
+/// Workspaces and their members.
+pub fn workspaces(channel: Channel) -> WorkspaceServiceClient<Channel> {
+    WorkspaceServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
+}
+
+fn bearer(token: &SecretString) -> Result<MetadataValue<tonic::metadata::Ascii>> {
+    let mut value: MetadataValue<_> = format!("Bearer {}", token.expose_secret()).parse().map_err(|_| {
+        Error::new(Exit::SignedOut, "the token holds characters that no token has").hint("sign in again")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn endpoint(target: &Target) -> Result<Endpoint> {
+    let invalid = |error: tonic::transport::Error| Error::usage(format!("cannot use {}: {error}", target.address()));
+    let endpoint = Endpoint::from_shared(target.server.to_string())
+        .map_err(invalid)?
+        .user_agent(concat!("chorus/", env!("CARGO_PKG_VERSION")))
+        .map_err(invalid)?
+        .tcp_nodelay(true);
+    if target.server.scheme() != "https" {
+        return Ok(endpoint);
+    }
+    let tls = match &target.ca_file {
+        Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read_certificates(path)?)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    endpoint.tls_config(tls).map_err(invalid)
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::usage(format!("cannot read --ca-file {}: {error}", path.display())))
+}
+
+fn unreachable_server(target: &Target, error: &tonic::transport::Error) -> Error {
+    let mut why = error.to_string();
+    let mut kind = None;
+    let mut source = error.source();
+    while let Some(inner) = source {
+        why = inner.to_string();
+        kind = inner.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
+        source = inner.source();
+    }
+    let address = target.address();
+    let hint = if kind == Some(io::ErrorKind::ConnectionRefused) {
+        format!("is `chorus serve` running at {address}? Its gRPC listener has port 5555 unless told otherwise")
+    } else if target.server.scheme() == "https" {
+        "check the address; a private certificate authority is named with --ca-file".to_owned()
+    } else {
+        "check the address; `--server` and CHORUS_SERVER go before the profile".to_owned()
+    };
+    Error::new(Exit::Unreachable, format!("cannot reach {address}: {why}")).hint(hint)
+}

@@ -1,0 +1,151 @@
+//! How answers are printed.
+//!
+//! Data goes to standard output, everything else to standard error. A command hands over messages of the contract and the
+//! columns that a person wants to see; [`Printer`] turns them into what `--output` asks for. JSON and YAML never depend on
+//! the columns. A reader who goes away (`chorus … | head`) is not an error.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+pub use table::{Column, Shown};
+
+use super::error::{Error, Result};
+
+pub mod data;
+pub mod escape;
+mod table;
+
+/// The form of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// More columns.
+    Wide,
+    /// JSON as the REST API has it; stable, for programs.
+    Json,
+    /// The same data as YAML.
+    Yaml,
+    /// One `kind/id` per line.
+    Name,
+}
+
+/// A message that has an identity.
+pub trait Resource: prost::Message + Sized {
+    /// What it is, in one word: `workspace`.
+    const KIND: &'static str;
+    /// Its full name in the contract.
+    const MESSAGE: &'static str;
+    /// Its id, or the name that serves as one.
+    fn id(&self) -> String;
+}
+
+/// Writes answers in the chosen form.
+pub struct Printer<'a> {
+    format: Format,
+    style: table::Style,
+    out: Box<dyn Write + 'a>,
+}
+
+impl Printer<'static> {
+    /// Prints to standard output.
+    pub fn stdout(format: Format) -> Self {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        let width = terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| width.0);
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { format, style: table::Style { width, bold: terminal && !plain }, out: Box::new(stdout.lock()) }
+    }
+}
+
+impl<'a> Printer<'a> {
+    /// Prints elsewhere, as into a pipe.
+    #[cfg(test)]
+    pub fn to(format: Format, out: impl Write + 'a) -> Self {
+        Self { format, style: table::Style { width: None, bold: false }, out: Box::new(out) }
+    }
+
+    /// Whether programs read the answer: JSON or YAML.
+    pub fn is_data(&self) -> bool {
+        matches!(self.format, Format::Json | Format::Yaml)
+    }
+
+    /// The chosen form.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Prints a list; as data it is a bare array.
+    pub fn list<T: Resource>(&mut self, items: &[T], columns: &[Column<T>]) -> Result<()> {
+        match self.format {
+            Format::Table | Format::Wide if items.is_empty() => {
+                eprintln!("no {}s", T::KIND);
+                Ok(())
+            }
+            Format::Table => self.rows(items, columns, Shown::Always),
+            Format::Wide => self.rows(items, columns, Shown::Wide),
+            Format::Json | Format::Yaml => {
+                let messages = items.iter().map(|item| data::reflect(T::MESSAGE, item)).collect::<Result<Vec<_>>>()?;
+                self.data(&messages.iter().map(data::Rest).collect::<Vec<_>>())
+            }
+            Format::Name => self.write(&items.iter().map(name).collect::<String>()),
+        }
+    }
+
+    /// Prints a single thing.
+    pub fn item<T: Resource>(&mut self, item: &T, columns: &[Column<T>]) -> Result<()> {
+        match self.format {
+            Format::Table | Format::Wide => {
+                let columns: Vec<_> = columns.iter().collect();
+                self.write(&table::lines(item, &columns, self.style))
+            }
+            Format::Json | Format::Yaml => self.data(&data::Rest(&data::reflect(T::MESSAGE, item)?)),
+            Format::Name => self.write(&name(item)),
+        }
+    }
+
+    /// Prints what a change led to: as data the thing itself, for people one line on standard error.
+    pub fn changed<T: Resource>(&mut self, item: &T, message: &str) -> Result<()> {
+        match self.format {
+            Format::Table | Format::Wide => {
+                eprintln!("{}", escape::visible(message));
+                Ok(())
+            }
+            _ => self.item(item, &[]),
+        }
+    }
+
+    /// Prints a single value as it is.
+    pub fn text(&mut self, text: &str) -> Result<()> {
+        self.write(&format!("{}\n", escape::visible(text)))
+    }
+
+    fn rows<T>(&mut self, items: &[T], columns: &[Column<T>], most: Shown) -> Result<()> {
+        let columns: Vec<_> = columns.iter().filter(|column| column.shown <= most).collect();
+        self.write(&table::rows(items, &columns, self.style))
+    }
+
+    fn data(&mut self, value: &impl Serialize) -> Result<()> {
+        let text = if self.format == Format::Yaml {
+            serde_saphyr::to_string(value).map_err(|error| Error::failure(error.to_string()))?
+        } else {
+            let text = serde_json::to_string_pretty(value).map_err(|error| Error::failure(error.to_string()))?;
+            escape::json(&text).into_owned()
+        };
+        self.write(&format!("{}\n", text.trim_end_matches('\n')))
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            done => Ok(done?),
+        }
+    }
+}
+
+fn name<T: Resource>(item: &T) -> String {
+    format!("{}/{}\n", T::KIND, escape::visible(&item.id()))
+}

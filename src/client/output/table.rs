@@ -1,0 +1,160 @@
+//! Rows and columns for people.
+//!
+//! On a terminal a table is fitted to its width and the headings are bold; piped, every row is one line of unlimited width.
+//! There are never borders, so `awk` and `cut` work. Text is escaped here, once, on its way in.
+
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+
+use super::escape::visible;
+
+/// Where a column appears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shown {
+    /// In every table.
+    Always,
+    /// With `-o wide`, and when a single thing is shown.
+    Wide,
+    /// Only when a single thing is shown.
+    Alone,
+}
+
+/// One column of a table about `T`, or one line when a single `T` is shown.
+pub struct Column<T> {
+    pub(super) title: &'static str,
+    pub(super) shown: Shown,
+    value: Box<dyn Fn(&T) -> Text>,
+}
+
+impl<T> Column<T> {
+    /// A column of every table.
+    pub fn new<V: Into<Text>>(title: &'static str, value: impl Fn(&T) -> V + 'static) -> Self {
+        Self { title, shown: Shown::Always, value: Box::new(move |item| value(item).into()) }
+    }
+
+    /// Only with `-o wide`, or alone.
+    pub fn wide(self) -> Self {
+        Self { shown: Shown::Wide, ..self }
+    }
+
+    /// Only when a single thing is shown.
+    pub fn alone(self) -> Self {
+        Self { shown: Shown::Alone, ..self }
+    }
+
+    /// Whether it has this title.
+    pub fn is(&self, title: &str) -> bool {
+        self.title == title
+    }
+
+    pub(super) fn of(&self, item: &T) -> Text {
+        (self.value)(item)
+    }
+}
+
+/// What stands in a cell: any number of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(Vec<String>);
+
+impl Text {
+    /// Nothing to show, as opposed to something empty.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(String::is_empty)
+    }
+
+    fn joined(&self, separator: &str) -> String {
+        if self.is_empty() {
+            return "-".to_owned();
+        }
+        self.0.iter().map(|text| visible(text)).collect::<Vec<_>>().join(separator)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(vec![text])
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(vec![text.to_owned()])
+    }
+}
+
+impl From<u64> for Text {
+    fn from(number: u64) -> Self {
+        Self(vec![number.to_string()])
+    }
+}
+
+impl From<bool> for Text {
+    fn from(yes: bool) -> Self {
+        Self::from(if yes { "yes" } else { "no" })
+    }
+}
+
+impl From<Vec<String>> for Text {
+    fn from(texts: Vec<String>) -> Self {
+        Self(texts)
+    }
+}
+
+/// How a table is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// The width of the terminal in columns; none when piped.
+    pub width: Option<u16>,
+    /// Whether headings are bold.
+    pub bold: bool,
+}
+
+/// One row per item, with headings.
+pub fn rows<T>(items: &[T], columns: &[&Column<T>], style: Style) -> String {
+    let mut table = empty(style);
+    table.set_header(columns.iter().map(|column| heading(&column.title.to_uppercase(), style)));
+    for item in items {
+        table.add_row(columns.iter().map(|column| column.of(item).joined(", ")));
+    }
+    draw(table)
+}
+
+/// One line per column, for a single item; empty ones are left out.
+pub fn lines<T>(item: &T, columns: &[&Column<T>], style: Style) -> String {
+    let mut table = empty(style);
+    for column in columns {
+        let text = column.of(item);
+        if !text.is_empty() {
+            table.add_row([heading(column.title, style), Cell::new(text.joined("\n"))]);
+        }
+    }
+    draw(table)
+}
+
+fn empty(style: Style) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    match style.width {
+        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
+    if style.bold {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table
+}
+
+fn heading(title: &str, style: Style) -> Cell {
+    let cell = Cell::new(title);
+    if style.bold { cell.add_attribute(Attribute::Bold) } else { cell }
+}
+
+fn draw(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let mut text = table.trim_fmt();
+    text.push('\n');
+    text
+}
