@@ -206,7 +206,7 @@ async fn a_lock_makes_reading_then_writing_safe() {
 }
 
 async fn names(db: &Db, query: PageQuery<'_>) -> (Vec<String>, u64, bool) {
-    let page = query.parse(&[("id", "id"), ("name", "name"), ("status", "status")]).unwrap();
+    let page = query.check(&[("id", "id"), ("name", "name"), ("status", "status")]).unwrap();
     let listed: Listed<Workspace> = sql("SELECT * FROM workspaces").list(db, &page).await.unwrap();
     let Listed { rows, total, truncated } = listed.map(|row| row.name);
     (rows, total, truncated)
@@ -238,7 +238,7 @@ async fn pages_have_a_total_order_and_a_total() {
                 "{query:?}"
             );
         }
-        let none = PageQuery::default().parse(&[("id", "id")]).unwrap();
+        let none = PageQuery::default().check(&[("id", "id")]).unwrap();
         let listed: Listed<Workspace> = sql("SELECT * FROM workspaces WHERE 1 = 0").list(&db, &none).await.unwrap();
         assert_eq!((listed.rows.len(), listed.total), (0, 0));
     })

@@ -143,7 +143,6 @@ impl Cluster {
     }
 
     /// In a process group of its own, and without our output: a runner neither ends it with a test nor waits for it.
-    #[expect(clippy::zombie_processes, reason = "it outlives this process on purpose")]
     fn watch(&self, lock: &Path) -> io::Result<()> {
         let mut shell = Command::new("sh");
         shell.args(["-c", WATCHDOG, "watchdog"]).arg(parent_id().to_string()).arg(&self.dir).arg(lock);
