@@ -6,7 +6,10 @@
 
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
-use crate::server::error::{Error, Result};
+use crate::{
+    proto::v1::{PaginationQuery, PaginationResult, Sort},
+    server::error::{Error, Result},
+};
 
 /// Rows of a page when the request does not state it.
 pub const DEFAULT_LIMIT: u32 = 20;
@@ -66,12 +69,33 @@ impl<T> Listed<T> {
     }
 }
 
-impl PageQuery<'_> {
+impl Page {
+    /// What the reply says about this page of a list.
+    pub fn reply(&self, total: u64) -> PaginationResult {
+        let order = if self.descending { "desc" } else { "asc" };
+        PaginationResult {
+            total: u32::try_from(total).unwrap_or(u32::MAX),
+            offset: self.offset,
+            limit: self.limit,
+            sort: Some(Sort { order: order.to_owned(), r#type: self.sort.to_owned() }),
+        }
+    }
+}
+
+impl<'a> PageQuery<'a> {
+    /// The page that the message of a request asks for; none asks for nothing in particular.
+    ///
+    /// # Errors
+    /// Those of [`PageQuery::check`].
+    pub fn parse(query: Option<&'a PaginationQuery>, allowed: &[Sortable]) -> Result<Page> {
+        query.map(Self::from).unwrap_or_default().check(allowed)
+    }
+
     /// Checks the request against the sortable fields of a list, of which the first is the default order.
     ///
     /// # Errors
     /// `UNKNOWN_SORT` or `UNKNOWN_ORDER` naming what is allowed, or the rule that `pagination.limit` breaks.
-    pub fn parse(self, allowed: &[Sortable]) -> Result<Page> {
+    pub fn check(self, allowed: &[Sortable]) -> Result<Page> {
         let unpaged = self.offset == 0 && self.limit == 0 && self.sort.is_empty() && self.order.is_empty();
         let &(sort, column) = if self.sort.is_empty() {
             allowed.first().unwrap_or(&("id", "id"))
@@ -93,10 +117,17 @@ impl PageQuery<'_> {
             limit if limit <= MAX_LIMIT => limit,
             _ => {
                 let message = format!("pagination.limit is at most {MAX_LIMIT}. Read the rest as further pages.");
-                return Err(Error::field("pagination.limit", "uint32.lte", message));
+                return Err(Error::field("pagination.limit", "lte", message));
             }
         };
         Ok(Page { offset: self.offset, limit, sort, column, descending, unpaged })
+    }
+}
+
+impl<'a> From<&'a PaginationQuery> for PageQuery<'a> {
+    fn from(query: &'a PaginationQuery) -> Self {
+        let (sort, order) = query.sort.as_ref().map_or(("", ""), |sort| (sort.r#type.as_str(), sort.order.as_str()));
+        Self { offset: query.offset, limit: query.limit, sort, order }
     }
 }
 
@@ -132,7 +163,7 @@ mod tests {
     const FIELDS: &[Sortable] = &[("createdAt", "created_at"), ("name", "name_key")];
 
     fn page(offset: u32, limit: u32, sort: &str, order: &str) -> Result<(u32, u32, &'static str, bool, bool)> {
-        let page = PageQuery { offset, limit, sort, order }.parse(FIELDS)?;
+        let page = PageQuery { offset, limit, sort, order }.check(FIELDS)?;
         Ok((page.offset, page.limit, page.column, page.descending, page.unpaged))
     }
 
@@ -148,6 +179,16 @@ mod tests {
         ] {
             assert_eq!(page(asked.0, asked.1, asked.2, asked.3).unwrap(), given, "{asked:?}");
         }
+    }
+
+    #[test]
+    fn messages() {
+        assert!(PageQuery::parse(None, FIELDS).unwrap().unpaged);
+        let sort = Some(Sort { r#type: "NAME".into(), order: "desc".into() });
+        let page = PageQuery::parse(Some(&PaginationQuery { offset: 3, sort, ..Default::default() }), FIELDS).unwrap();
+        let reply = page.reply(7);
+        assert_eq!((reply.total, reply.offset, reply.limit), (7, 3, 20));
+        assert_eq!(reply.sort, Some(Sort { r#type: "name".into(), order: "desc".into() }));
     }
 
     #[test]

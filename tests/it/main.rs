@@ -1,0 +1,6 @@
+//! Integration tests. They need nothing but the toolchain; what needs more says what it skipped and how to get it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod db;
+mod support;
