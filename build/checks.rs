@@ -39,7 +39,11 @@ fn emit_field(contract: &Contract, field: &FieldDescriptor, patterns: &mut Vec<S
             Some(rules) => {
                 let rules = typed(rules, "repeated")?;
                 only(&rules, &["min_items", "max_items", "items"])?;
-                format!("        v.items({name:?}, self.{ident}.len(), {}, {});\n", bound(&rules, "min_items"), bound(&rules, "max_items"))
+                format!(
+                    "        v.items({name:?}, self.{ident}.len(), {}, {});\n",
+                    bound(&rules, "min_items"),
+                    bound(&rules, "max_items")
+                )
             }
             None => String::new(),
         };
@@ -86,11 +90,11 @@ fn emit_map(field: &FieldDescriptor, rules: Option<&DynamicMessage>, patterns: &
     let rules = typed(rules, "map")?;
     only(&rules, &["max_pairs", "keys", "values"])?;
     let entry = field.kind().as_message().cloned().ok_or("a map has entries")?;
-    let mut out = format!("        v.items({name:?}, self.{ident}.len(), None, {});\n", bound(&rules, "max_pairs")).replace("v.items", "v.pairs");
-    for (part, iterator, of) in [
-        ("keys", "keys", entry.map_entry_key_field()),
-        ("values", "values", entry.map_entry_value_field()),
-    ] {
+    let mut out = format!("        v.items({name:?}, self.{ident}.len(), None, {});\n", bound(&rules, "max_pairs"))
+        .replace("v.items", "v.pairs");
+    for (part, iterator, of) in
+        [("keys", "keys", entry.map_entry_key_field()), ("values", "values", entry.map_entry_value_field())]
+    {
         if let Some(inner) = set_message(&rules, part) {
             let calls = scalar(&of.kind(), &inner, "value", patterns)?;
             writeln!(out, "        v.each({name:?}, self.{ident}.{iterator}(), |v, value| {{ {calls} }});")?;
@@ -108,7 +112,9 @@ fn scalar(kind: &Kind, rules: &DynamicMessage, value: &str, patterns: &mut Vec<S
             for (rule, set) in set_fields(&rules) {
                 let call = match (rule.as_str(), &set) {
                     ("min_len" | "max_len" | "max_bytes", Value::U64(n)) => format!("v.{rule}({value}, {n});"),
-                    ("pattern", Value::String(text)) => format!("v.pattern({value}, &PATTERN_{});", pattern(text, patterns)?),
+                    ("pattern", Value::String(text)) => {
+                        format!("v.pattern({value}, &PATTERN_{});", pattern(text, patterns)?)
+                    }
                     ("in", Value::List(list)) => {
                         let list: Vec<_> = list.iter().filter_map(Value::as_str).collect();
                         format!("v.one_of({value}, &{list:?});")

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, error::Error};
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
 use prost_reflect::{
-    Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ReflectMessage,
-    ServiceDescriptor, Value,
+    Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
+    ReflectMessage, ServiceDescriptor, Value,
 };
 
 use crate::catalogue::Permission;
@@ -148,7 +148,9 @@ impl Rpc {
         let public = flag("chorus.v1.public_endpoint")?;
         let rule = Access::read(&input, &access)?;
         if public != matches!(rule, Access::Anyone) && !(public && matches!(rule, Access::Custom(_))) {
-            return Err("public_endpoint goes with the access rule `anyone` or `custom`, and `anyone` only with it".into());
+            return Err(
+                "public_endpoint goes with the access rule `anyone` or `custom`, and `anyone` only with it".into()
+            );
         }
         Ok(Self {
             public,
@@ -169,7 +171,8 @@ impl Rpc {
 
 impl Access {
     fn read(input: &MessageDescriptor, m: &DynamicMessage) -> Result<Self> {
-        let set: Vec<_> = m.descriptor().oneofs().flat_map(|o| o.fields().collect::<Vec<_>>()).filter(|f| m.has_field(f)).collect();
+        let set: Vec<_> =
+            m.descriptor().oneofs().flat_map(|o| o.fields().collect::<Vec<_>>()).filter(|f| m.has_field(f)).collect();
         let [rule] = set.as_slice() else { return Err("(chorus.v1.access) needs exactly one rule".into()) };
         let value = m.get_field(rule);
         let inner = || value.as_message().ok_or("not a message");
@@ -244,7 +247,14 @@ impl Audit {
             }
             details.push((text(detail, "key"), path));
         }
-        Ok(Self { when, action, workspace: path("workspace")?, workbench: path("workbench")?, user: path("user")?, details })
+        Ok(Self {
+            when,
+            action,
+            workspace: path("workspace")?,
+            workbench: path("workbench")?,
+            user: path("user")?,
+            details,
+        })
     }
 }
 

@@ -28,7 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
 
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_files(contract_files(Path::new("proto/chorus/v1"))?)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(contract_files(Path::new("proto/chorus/v1"))?)?;
     // the encoded set keeps custom options, the typed one drops them
     let encoded = compiler.encode_file_descriptor_set();
     let pool = DescriptorPool::decode(encoded.as_slice())?;

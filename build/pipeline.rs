@@ -12,14 +12,13 @@ pub fn emit(contract: &Contract) -> Result<String> {
     let mut code = String::new();
     let mut index = 0;
     for service in &contract.services {
-        let first = index;
         for rpc in &service.rpcs {
             table += &table_row(service, rpc);
             code += &plan(service, rpc, index)?;
             index += 1;
         }
         code += &handlers(service)?;
-        code += &guard(service, first)?;
+        code += &guard(service)?;
     }
     Ok(format!("/// Every RPC of the contract.\npub static RPCS: [Rpc; {index}] = [\n{table}];\n\n{code}"))
 }
@@ -53,13 +52,20 @@ fn plan(service: &Service, rpc: &Rpc, index: usize) -> Result<String> {
         writeln!(required, "        if {} {{ v.add({:?}, \"required\"); }}", is_empty(path)?, path.json())?;
     }
     let mut subjects = String::new();
-    for (name, path) in [("workspace", &rpc.audit.workspace), ("workbench", &rpc.audit.workbench), ("user", &rpc.audit.user)] {
+    for (name, path) in
+        [("workspace", &rpc.audit.workspace), ("workbench", &rpc.audit.workbench), ("user", &rpc.audit.user)]
+    {
         if let Some(path) = path {
             writeln!(subjects, "        s.{name} = id({});", path.reference())?;
         }
     }
     for (key, path) in &rpc.audit.details {
-        writeln!(subjects, "        if let Some(x) = {} {{ s.details.insert({key:?}, {}); }}", path.reference(), detail(path)?)?;
+        writeln!(
+            subjects,
+            "        if let Some(x) = {} {{ s.detail({key:?}, {}); }}",
+            path.reference(),
+            detail(path)?
+        )?;
     }
     Ok(format!(
         "static {}: Plan<{input}> = Plan {{\n    rpc: &RPCS[{index}],\n    clear: |q| {{\n{clear}    }},\n    required: |q, v| {{\n{required}    \
@@ -145,7 +151,7 @@ fn handlers(service: &Service) -> Result<String> {
     ))
 }
 
-fn guard(service: &Service, _first: usize) -> Result<String> {
+fn guard(service: &Service) -> Result<String> {
     let name = service.descriptor.name();
     let module = format!("crate::proto::v1::{}_server", heck::ToSnakeCase::to_snake_case(name));
     let (handlers, guard) = (trait_name(service), format!("{name}Guard"));
@@ -195,7 +201,10 @@ fn method(service: &Service, rpc: &Rpc) -> Result<String> {
         }
     };
     let associated = match stream {
-        true => format!("    type {}Stream = Replies<{output}>;\n", heck::ToUpperCamelCase::to_upper_camel_case(rpc.descriptor.name())),
+        true => format!(
+            "    type {}Stream = Replies<{output}>;\n",
+            heck::ToUpperCamelCase::to_upper_camel_case(rpc.descriptor.name())
+        ),
         false => String::new(),
     };
     Ok(format!(
@@ -243,7 +252,10 @@ fn resolved(rpc: &Rpc) -> String {
             match &g.target {
                 Target::None => format!("({permission}, Wanted::Nothing), "),
                 Target::Caller => format!("({permission}, Wanted::Caller), "),
-                Target::Field(path) => format!("({permission}, Wanted::Id({}.copied().unwrap_or_default() as i64)), ", path.reference().replace("Some(q)", "Some(&q)")),
+                Target::Field(path) => format!(
+                    "({permission}, Wanted::Id(id({}).unwrap_or_default())), ",
+                    path.reference().replace("Some(q)", "Some(&q)")
+                ),
                 Target::Resolver(name) => format!("({permission}, Wanted::Id(r.{name}(&caller, q.id).await?)), "),
             }
         })
@@ -264,4 +276,3 @@ fn trait_name(service: &Service) -> String {
     let name = service.descriptor.name();
     format!("{}Handlers", name.strip_suffix("Service").unwrap_or(name))
 }
-

@@ -18,7 +18,10 @@ pub(super) fn migrate(args: &ConfigArgs, check: bool) -> anyhow::Result<ExitCode
 async fn run(config: &Config, check: bool) -> anyhow::Result<ExitCode> {
     let url = config.database_url.expose();
     // opening an SQLite file makes it, and a check must leave no traces
-    if check && let Some(file) = url.strip_prefix("sqlite:") && !Path::new(file.trim_start_matches("//")).exists() {
+    if check
+        && let Some(file) = url.strip_prefix("sqlite:")
+        && !Path::new(file.trim_start_matches("//")).exists()
+    {
         print(&format!("there is no database {}: all migrations are pending\n", config.database_url))?;
         return Ok(ExitCode::FAILURE);
     }

@@ -139,7 +139,8 @@ impl Error {
     /// Fields that break rules: (JSON path, rule id).
     pub fn validation(fields: Vec<ValidationError>) -> Self {
         let list: Vec<_> = fields.iter().map(|f| format!("{} ({})", f.field, f.reason)).collect();
-        let mut error = Self::new(Kind::Validation, "VALIDATION_FAILED", format!("Check these fields: {}.", list.join(", ")));
+        let mut error =
+            Self::new(Kind::Validation, "VALIDATION_FAILED", format!("Check these fields: {}.", list.join(", ")));
         error.fields = fields;
         error
     }
@@ -173,7 +174,8 @@ impl Error {
 
     /// A fault of the server; the source is logged, never sent.
     pub fn internal(source: impl Into<Source>) -> Self {
-        Self::new(Kind::Internal, "INTERNAL", "The server failed. Its log has the details under the request id.").because(source)
+        Self::new(Kind::Internal, "INTERNAL", "The server failed. Its log has the details under the request id.")
+            .because(source)
     }
 
     /// Adds the private cause.

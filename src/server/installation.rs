@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     access::keyring::Keyring,
+    clock::Clock,
     config::Config,
     db::{Db, sql},
     random::Random,
@@ -15,19 +16,21 @@ use super::{
 
 /// The keyring that fits the database. It is made on the first start, and never for a database that was used before: that
 /// one has lost its keyring, and a new one would hide it.
-pub async fn keyring(config: &Config, db: &Db, random: &dyn Random, now: DateTime<Utc>) -> Result<Keyring> {
+pub async fn keyring(config: &Config, db: &Db, random: &dyn Random, clock: &dyn Clock) -> Result<Keyring> {
     let known = fingerprint(db).await?;
     let path = config.keys.display();
     let keyring = match (Keyring::load(&config.keys)?, &known) {
         (Some(keyring), _) => keyring,
         (None, Some(_)) => {
-            bail!("the database was set up with a keyring and there is none at {path}; restore that file or name it with --keys")
+            bail!(
+                "the database was set up with a keyring and there is none at {path}; restore that file or name it with --keys"
+            )
         }
-        (None, None) => Keyring::create(&config.keys, random)?,
+        (None, None) => Keyring::load_or_create(&config.keys, random, clock)?,
     };
     let known = match known {
         Some(known) => known,
-        None => remember(db, &keyring.fingerprint(), now).await?,
+        None => remember(db, &keyring.fingerprint(), clock.now()).await?,
     };
     if known != keyring.fingerprint() {
         bail!("the keyring {path} is not the one that the database was set up with; name the right one with --keys");
@@ -36,18 +39,22 @@ pub async fn keyring(config: &Config, db: &Db, random: &dyn Random, now: DateTim
 }
 
 async fn fingerprint(db: &Db) -> Result<Option<String>> {
-    let row: Option<(String,)> =
-        sql("SELECT keyring_fingerprint FROM installation WHERE id = 1").maybe(db).await.context("the database cannot be read")?;
+    let row: Option<(String,)> = sql("SELECT keyring_fingerprint FROM installation WHERE id = 1")
+        .maybe(db)
+        .await
+        .context("the database cannot be read")?;
     Ok(row.map(|row| row.0))
 }
 
 /// Stores the fingerprint unless another replica was faster; returns the one that is stored.
 async fn remember(db: &Db, fingerprint: &str, now: DateTime<Utc>) -> Result<String> {
-    sql("INSERT INTO installation (id, keyring_fingerprint, created_at) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING")
-        .bind(fingerprint)
-        .bind(now)
-        .run(db)
-        .await?;
+    sql(
+        "INSERT INTO installation (id, keyring_fingerprint, created_at) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(fingerprint)
+    .bind(now)
+    .run(db)
+    .await?;
     let (stored,): (String,) = sql("SELECT keyring_fingerprint FROM installation WHERE id = 1").one(db).await?;
     Ok(stored)
 }

@@ -5,7 +5,11 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod error;
+mod installation;
+pub mod pipeline;
 pub mod random;
+// mod run;
+pub mod services;
 pub mod telemetry;
 pub mod transport;
 

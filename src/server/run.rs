@@ -99,7 +99,7 @@ impl Server {
             Some(db) => db,
             None => open(&config).await?,
         };
-        let keyring = installation::keyring(&config, &db, &*random, started).await?;
+        let keyring = installation::keyring(&config, &db, &*random, &*clock).await?;
 
         let hasher = Hasher::new(random.clone());
         let (visitors, first_admin) = users::bootstrap(&db, &config, &hasher, &*clock).await?;
@@ -109,7 +109,7 @@ impl Server {
         };
         let shared = Arc::new(Shared {
             roles: Roles::built_in(config.workspace_admin_can_assign_data_manager),
-            sessions: Sessions::new(db.clone(), Tokens::new(keyring), lifetime, visitors),
+            sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, visitors),
             audit: audit::Writer::start(db.clone()),
             hasher,
             clock,

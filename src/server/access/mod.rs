@@ -1,5 +1,7 @@
 //! Who somebody is and what they may do: roles and permissions, passwords, keys and tokens.
 
+pub mod audit;
+pub mod caller;
 pub mod catalogue;
 pub mod context;
 pub mod decide;
@@ -7,4 +9,5 @@ pub mod grant;
 pub mod keyring;
 pub mod password;
 mod password_policy;
+pub mod sessions;
 pub mod token;

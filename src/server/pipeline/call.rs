@@ -59,6 +59,15 @@ pub struct Subjects {
     pub verified: bool,
 }
 
+impl Subjects {
+    /// Notes a fact, unless it is empty.
+    pub fn detail(&mut self, key: &'static str, value: String) {
+        if !value.is_empty() {
+            self.details.insert(key, value);
+        }
+    }
+}
+
 impl Call {
     /// What is going to be recorded of the call.
     pub fn subjects(&self) -> MutexGuard<'_, Subjects> {
@@ -147,7 +156,8 @@ impl Pending {
     /// Admits the caller if the permission is held.
     pub fn require(&self, permission: Permission, target: Target) -> Result<Authorized> {
         if !self.allowed.contains(&permission) {
-            let text = format!("{} asks for {}, which its contract does not list", self.call.rpc.name, permission.name());
+            let text =
+                format!("{} asks for {}, which its contract does not list", self.call.rpc.name, permission.name());
             return Err(Error::internal(text));
         }
         match self.holds(permission, target) {

@@ -465,7 +465,8 @@ fn validate<Q>(plan: &Plan<Q>, q: &mut Q) -> Result<()> {
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    let text =
+        panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
     Error::internal(format!("panic: {}", text.unwrap_or_default()))
 }
 

@@ -25,7 +25,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 
 /// The description, made when it is first asked for.
 static DESCRIPTION: LazyLock<Result<Bytes, String>> = LazyLock::new(|| {
-    let document = openapi::document(crate::proto::pool(), env!("CARGO_PKG_VERSION")).map_err(|error| format!("{error:#}"))?;
+    let document =
+        openapi::document(crate::proto::pool(), env!("CARGO_PKG_VERSION")).map_err(|error| format!("{error:#}"))?;
     Ok(Bytes::from(document.to_string()))
 });
 

@@ -110,7 +110,13 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-async fn accept(listener: TcpListener, app: App, builder: Builder<TokioExecutor>, connections: &TaskTracker, stop: &Stop) {
+async fn accept(
+    listener: TcpListener,
+    app: App,
+    builder: Builder<TokioExecutor>,
+    connections: &TaskTracker,
+    stop: &Stop,
+) {
     let builder = Arc::new(builder);
     loop {
         let accepted = tokio::select! {

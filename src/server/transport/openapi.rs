@@ -237,8 +237,13 @@ mod tests {
     #[test]
     fn operation_ids_are_unique() {
         let document = made();
-        let mut ids: Vec<_> = document["paths"].as_object().unwrap().values().flat_map(|p| p.as_object().unwrap().values())
-            .map(|o| o["operationId"].as_str().unwrap().to_owned()).collect();
+        let mut ids: Vec<_> = document["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .flat_map(|p| p.as_object().unwrap().values())
+            .map(|o| o["operationId"].as_str().unwrap().to_owned())
+            .collect();
         let all = ids.len();
         ids.sort();
         ids.dedup();

@@ -24,7 +24,8 @@ pub struct RequestId {
 impl RequestId {
     /// The client's id if it is fit to use, a fresh UUID otherwise.
     pub fn of(headers: &HeaderMap, random: &dyn Random) -> Self {
-        let given = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).filter(|id| is_sane(id));
+        let given =
+            |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).filter(|id| is_sane(id));
         let correlation = headers.contains_key(X_CORRELATION_ID);
         let id = match given(X_REQUEST_ID).or_else(|| given(X_CORRELATION_ID)) {
             Some(id) => id.into(),

@@ -40,7 +40,10 @@ fn stub() -> Routes {
     let router = std::mem::take(routes.axum_router_mut())
         .route("/chorus.v1.WorkspaceService/GetWorkspace", post(get_workspace))
         .route("/chorus.v1.WorkspaceService/CreateWorkspace", post(create_workspace))
-        .route("/chorus.v1.WorkspaceService/ListWorkspaces", post(|| async { std::future::pending::<Response>().await }))
+        .route(
+            "/chorus.v1.WorkspaceService/ListWorkspaces",
+            post(|| async { std::future::pending::<Response>().await }),
+        )
         .route("/chorus.v1.WorkspaceService/DeleteWorkspace", post(broken))
         .route("/chorus.v1.HealthService/GetHealthCheck", post(|| async { reply(&v1::GetHealthCheckReply::default()) }))
         .route("/chorus.v1.OrganizationService/GetOrganizationLogo", post(logo))
@@ -66,7 +69,9 @@ async fn get_workspace(request: Request<Body>) -> Response {
         Err(status) => return status.into_http(),
     };
     if id == 404 {
-        return Error::not_found("WORKSPACE_NOT_FOUND", "There is no workspace 404.").into_status(&origin.instance).into_http();
+        return Error::not_found("WORKSPACE_NOT_FOUND", "There is no workspace 404.")
+            .into_status(&origin.instance)
+            .into_http();
     }
     let workspace = v1::Workspace { id, name: caller, description: origin.instance.to_string(), ..Default::default() };
     let mut response =
@@ -108,7 +113,10 @@ fn frame(message: &impl Message) -> Vec<u8> {
 fn reply(message: &impl Message) -> Response {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let frames = [Ok::<_, std::io::Error>(http_body::Frame::data(frame(message).into())), Ok(http_body::Frame::trailers(trailers))];
+    let frames = [
+        Ok::<_, std::io::Error>(http_body::Frame::data(frame(message).into())),
+        Ok(http_body::Frame::trailers(trailers)),
+    ];
     let mut response = Response::new(Body::new(StreamBody::new(futures_util::stream::iter(frames))));
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     response
@@ -187,7 +195,13 @@ async fn every_failure_has_the_same_shape() {
         ("POST /api/rest/v1/workspaces", &[], &large, 413, "REQUEST_TOO_LARGE"),
         ("DELETE /api/rest/v1/workspaces/1", &[], "", 500, "INTERNAL"),
         ("GET /api/rest/v1/platform-settings", &[], "", 501, "UNKNOWN_RPC"),
-        ("POST /api/rest/v1/workspaces", &["cookie: jwttoken=x", "origin: https://evil.example"], "{}", 403, "CROSS_SITE_REQUEST"),
+        (
+            "POST /api/rest/v1/workspaces",
+            &["cookie: jwttoken=x", "origin: https://evil.example"],
+            "{}",
+            403,
+            "CROSS_SITE_REQUEST",
+        ),
     ];
     for (line, headers, body, status, reason) in table {
         let response = send(&app, line, headers, body.to_owned()).await;
@@ -251,7 +265,9 @@ async fn allowed_origins_read_answers_and_failures() {
         let response = send(&app, path, &[&origin], "").await;
         assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], ORIGIN, "{path}");
         assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
-        assert!(response.headers().get_all(header::VARY).iter().any(|v| v.to_str().unwrap().eq_ignore_ascii_case("origin")));
+        assert!(
+            response.headers().get_all(header::VARY).iter().any(|v| v.to_str().unwrap().eq_ignore_ascii_case("origin"))
+        );
         let response = send(&app, path, &["origin: https://ui.example.org.evil.example"], "").await;
         assert!(!response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "{path}");
     }
@@ -298,7 +314,12 @@ async fn grpc_failures_have_a_detail_too() {
         ("/chorus.v1.WorkspaceService/Nothing", Vec::new(), Kind::Unimplemented, "UNKNOWN_RPC"),
         ("/chorus.v1.WorkspaceService/DeleteWorkspace", Vec::new(), Kind::Internal, "INTERNAL"),
         ("/chorus.v1.WorkspaceService/CreateWorkspace", vec![0; 5 << 20], Kind::TooLarge, "REQUEST_TOO_LARGE"),
-        ("/chorus.v1.WorkspaceService/CreateWorkspace", vec![0, 0, 0, 0, 1, 0x0a], Kind::InvalidRequest, "MALFORMED_MESSAGE"),
+        (
+            "/chorus.v1.WorkspaceService/CreateWorkspace",
+            vec![0, 0, 0, 0, 1, 0x0a],
+            Kind::InvalidRequest,
+            "MALFORMED_MESSAGE",
+        ),
     ];
     for (path, body, kind, reason) in table {
         let response = send(&app, &format!("POST {path}"), &grpc, body).await;

@@ -64,7 +64,8 @@ fn apply_strings(rules: &DynamicMessage, schema: &mut Value) {
         schema["pattern"] = pattern.into();
     }
     let allowed = get_set(rules, "in");
-    let allowed: Vec<_> = allowed.as_ref().and_then(Set::as_list).into_iter().flatten().filter_map(Set::as_str).collect();
+    let allowed: Vec<_> =
+        allowed.as_ref().and_then(Set::as_list).into_iter().flatten().filter_map(Set::as_str).collect();
     if !allowed.is_empty() {
         schema["enum"] = json!(allowed);
     }

@@ -85,7 +85,8 @@ impl Schemas {
         self.done.entry(name.clone()).or_insert_with(|| {
             let file = kind.parent_file();
             let values: Vec<_> = kind.values().map(|value| value.name().to_owned()).collect();
-            let lines = kind.values().map(|v| format!("- `{}`: {}", v.name(), comment(&file, v.path()).replace('\n', " ")));
+            let lines =
+                kind.values().map(|v| format!("- `{}`: {}", v.name(), comment(&file, v.path()).replace('\n', " ")));
             let text = format!("{}\n\n{}", comment(&file, kind.path()), lines.collect::<Vec<_>>().join("\n"));
             json!({ "type": "string", "description": text, "enum": values })
         });

@@ -51,7 +51,8 @@ pub fn bindings(pool: &DescriptorPool) -> Result<Vec<Binding>> {
         }
         let rule = options.get_extension(&http);
         let rule = rule.as_message().context("google.api.http is no message")?;
-        for rule in std::iter::once(rule).chain(list(rule, "additional_bindings").iter().filter_map(Value::as_message)) {
+        for rule in std::iter::once(rule).chain(list(rule, "additional_bindings").iter().filter_map(Value::as_message))
+        {
             found.push(Binding::new(rule, &method).with_context(|| format!("the binding of {}", method.full_name()))?);
         }
     }

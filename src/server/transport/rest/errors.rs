@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn retry_after_passes_and_cookies_do_not() {
-        let mut status = Error::new(Kind::Exhausted, "TEST", "test").retry_after(Duration::from_secs(9)).into_status("/x");
+        let mut status =
+            Error::new(Kind::Exhausted, "TEST", "test").retry_after(Duration::from_secs(9)).into_status("/x");
         status.metadata_mut().insert("set-cookie", "a=b".parse().unwrap());
         let response = from_status(status, "/x");
         assert_eq!(response.headers()[header::RETRY_AFTER], "9");
@@ -214,7 +215,11 @@ mod tests {
     fn statuses_of_tonic_get_a_detail() {
         let table = [
             (Status::unimplemented(""), Kind::Unimplemented, "UNKNOWN_RPC"),
-            (Status::internal("failed to decode Protobuf message: buffer underflow"), Kind::InvalidRequest, "MALFORMED_MESSAGE"),
+            (
+                Status::internal("failed to decode Protobuf message: buffer underflow"),
+                Kind::InvalidRequest,
+                "MALFORMED_MESSAGE",
+            ),
             (
                 Status::out_of_range("Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes"),
                 Kind::TooLarge,

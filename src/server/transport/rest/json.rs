@@ -36,7 +36,8 @@ pub fn read_list(descriptor: &MessageDescriptor, json: &[u8]) -> Result<Vec<Valu
 }
 
 fn parse<'de, S: DeserializeSeed<'de>>(json: &'de [u8], seed: S) -> Result<S::Value> {
-    let malformed = |error: serde_json::Error| Error::invalid("MALFORMED_JSON", format!("The body cannot be read: {error}."));
+    let malformed =
+        |error: serde_json::Error| Error::invalid("MALFORMED_JSON", format!("The body cannot be read: {error}."));
     let mut whole = serde_json::Deserializer::from_slice(json);
     whole.deserialize_any(NoRepeats).and_then(|()| whole.end()).map_err(malformed)?;
     seed.deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(malformed)
@@ -174,7 +175,8 @@ impl Serialize for Field<'_> {
                 let entry = self.1.as_message().ok_or_else(|| S::Error::custom("a map without entry type"))?;
                 let kind = entry.map_entry_value_field().kind();
                 // sorted, so that equal answers are equal bytes
-                let mut entries: Vec<_> = entries.iter().map(|(key, value)| (key_text(key), Single(value, &kind))).collect();
+                let mut entries: Vec<_> =
+                    entries.iter().map(|(key, value)| (key_text(key), Single(value, &kind))).collect();
                 entries.sort_by(|a, b| a.0.cmp(&b.0));
                 serializer.collect_map(entries)
             }

@@ -187,7 +187,8 @@ async fn unary(answer: Response, binding: &Binding) -> Result<Response, Status> 
         None => return Err(Status::internal("the reply has no status")),
     }
     let mut bytes = body.to_bytes();
-    let reply = unframe(&mut bytes, binding.descriptor.output())?.ok_or_else(|| Status::internal("the reply is empty"))?;
+    let reply =
+        unframe(&mut bytes, binding.descriptor.output())?.ok_or_else(|| Status::internal("the reply is empty"))?;
     let mut response = if binding.raw_reply { raw(&reply)? } else { emitted(&reply)? };
     copy(&OUTGOING, &head.headers, response.headers_mut());
     // answers depend on who asks

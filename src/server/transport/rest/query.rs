@@ -150,7 +150,9 @@ mod tests {
     fn unknown_names_are_ignored_and_bad_values_named() {
         let json = read("ListUsersRequest", "x=1&filter.nope=2&pagination.limit.deep=3&pagination.sort.x.y=1").unwrap();
         assert_eq!(json["filter"], read("ListUsersRequest", "").unwrap()["filter"]);
-        for (query, field) in [("pagination.limit=many", "pagination.limit"), ("filter.workspaceIDs=-1", "filter.workspaceIDs")] {
+        for (query, field) in
+            [("pagination.limit=many", "pagination.limit"), ("filter.workspaceIDs=-1", "filter.workspaceIDs")]
+        {
             let error = read("ListUsersRequest", query).unwrap_err();
             assert_eq!(error.reason(), "INVALID_PARAMETER");
             assert!(error.message().contains(&format!("`{field}` must be")), "{error}");

@@ -109,7 +109,10 @@ mod tests {
         assert_eq!(found("GET", file), "WorkspaceFileService/GetWorkspaceFile");
         assert_eq!(found("GET", &deep), "WorkspaceFileService/GetWorkspaceFile");
         assert_eq!(found("POST", &format!("{file}/upload")), "WorkspaceFileService/InitiateWorkspaceFileUpload");
-        assert_eq!(found("POST", &format!("{file}/upload/u1/complete")), "WorkspaceFileService/CompleteWorkspaceFileUpload");
+        assert_eq!(
+            found("POST", &format!("{file}/upload/u1/complete")),
+            "WorkspaceFileService/CompleteWorkspaceFileUpload"
+        );
         assert_eq!(found("DELETE", &format!("{file}/upload/u1")), "WorkspaceFileService/AbortWorkspaceFileUpload");
     }
 }

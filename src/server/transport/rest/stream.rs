@@ -34,7 +34,8 @@ pub fn answer(answer: Response, binding: &Binding, headers: &HeaderMap) -> Respo
         instance: binding.uri.path().into(),
         form,
     };
-    let items = stream::unfold(state, |mut state| async move { Some((Ok::<_, Infallible>(state.next().await?), state)) });
+    let items =
+        stream::unfold(state, |mut state| async move { Some((Ok::<_, Infallible>(state.next().await?), state)) });
     let mut response = answer_with(HeaderValue::from_static(kind), Body::from_stream(items));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -69,7 +70,9 @@ impl State {
             let message = unframe(&mut bytes, self.output.clone())?;
             self.buffer = BytesMut::from(bytes);
             if let Some(message) = message {
-                return serde_json::to_vec(&Emitted(&message)).map(Some).map_err(|error| Status::internal(error.to_string()));
+                return serde_json::to_vec(&Emitted(&message))
+                    .map(Some)
+                    .map_err(|error| Status::internal(error.to_string()));
             }
             let Some(body) = &mut self.body else { return Ok(None) };
             let Some(frame) = body.frame().await else { return Ok(None) };

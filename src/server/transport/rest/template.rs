@@ -76,7 +76,9 @@ impl Template {
                 self.deep = Some(self.segments.len());
                 Segment::Many
             }
-            literal if literal.contains(['{', '}', '*', ':', '%']) => return Err(format!("{literal:?} is no plain segment")),
+            literal if literal.contains(['{', '}', '*', ':', '%']) => {
+                return Err(format!("{literal:?} is no plain segment"));
+            }
             literal => Segment::Literal(literal.to_owned()),
         };
         self.segments.push(segment);
