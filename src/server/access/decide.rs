@@ -393,7 +393,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn agrees_with_the_plain_rules(a in vec(assignment(), 0..4), caller in 1i64..4, p in permission(), t in target()) {
+        fn agrees_with_the_plain_rules(
+            a in vec(assignment(), 0..4), caller in 1i64..4, p in permission(), t in target(),
+        ) {
             prop_assert_eq!(decide(roles(), &a, caller, p, t), naive(&a, caller, p, t));
         }
 
@@ -407,7 +409,9 @@ mod tests {
         }
 
         #[test]
-        fn any_includes_each(a in assignment(), d in select(&Dimension::ALL[..]), id in 1i64..4, p in permission(), t in target()) {
+        fn any_includes_each(
+            a in assignment(), d in select(&Dimension::ALL[..]), id in 1i64..4, p in permission(), t in target(),
+        ) {
             // a self-service permission does not follow the binding of the user
             let any = Assignment { context: a.context.with(d, Bound::Any), ..a.clone() };
             let one = Assignment { context: a.context.with(d, Bound::Id(id)), ..a };
@@ -448,7 +452,8 @@ mod tests {
 
         #[test]
         fn self_service_reaches_only_the_own_id(a in vec(assignment(), 0..4), id in 2i64..4) {
-            for p in [Permission::GetMyOwnUser, Permission::UpdatePassword, Permission::ListNotifications, Permission::EnableTotp] {
+            use Permission::{EnableTotp, GetMyOwnUser, ListNotifications, UpdatePassword};
+            for p in [GetMyOwnUser, UpdatePassword, ListNotifications, EnableTotp] {
                 prop_assert!(!decide(roles(), &a, 1, p, Some((Dimension::User, id))));
                 prop_assert!(!decide(roles(), &a, 1, p, None));
             }

@@ -231,8 +231,8 @@ impl Keyring {
         self.all(purpose).find(|key| key.id == id)
     }
 
-    /// A public value that tells keyrings apart and says nothing about the keys: a digest over the sorted ids, each with
-    /// a digest that only the holder of the key can make.
+    /// A public value that tells keyrings apart and says nothing about the keys: a digest over the sorted ids, each
+    /// with a digest that only the holder of the key can make.
     pub fn fingerprint(&self) -> String {
         let entries: BTreeSet<_> =
             self.keys.iter().map(|key| (key.purpose.as_str(), key.id.as_str(), proof(key))).collect();
