@@ -1,0 +1,80 @@
+//! SQL of notifications.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Content, Marked, Recipient};
+use crate::server::{
+    db::{Db, FromRow, Json, Listed, On, Page, sql},
+    error::Result,
+    pipeline::{Authorized, Change},
+};
+
+/// A row of `notifications`.
+#[derive(Debug, FromRow)]
+pub(super) struct Notification {
+    pub id: String,
+    pub tenant_id: i64,
+    pub user_id: i64,
+    pub message: String,
+    pub content: Json<Content>,
+    pub created_at: DateTime<Utc>,
+    pub read_at: Option<DateTime<Utc>>,
+}
+
+/// Stores a notification.
+pub(super) async fn insert(
+    on: impl Into<On<'_>>,
+    to: Recipient,
+    id: Uuid,
+    message: &str,
+    content: Content,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sql("INSERT INTO notifications (id, tenant_id, user_id, message, content, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(id.to_string())
+        .bind(to.tenant_id)
+        .bind(to.user_id)
+        .bind(message)
+        .bind(Json(content))
+        .bind(now)
+        .run(on)
+        .await?;
+    Ok(())
+}
+
+/// How many notifications the caller has not read.
+pub(super) async fn count_unread(db: &Db, by: &Authorized) -> Result<i64> {
+    let (count,): (i64,) =
+        sql("SELECT count(*) FROM notifications WHERE user_id = $1 AND read_at IS NULL").bind(by.id()).one(db).await?;
+    Ok(count)
+}
+
+/// A page of the caller's notifications: the read ones, the unread ones, or both.
+pub(super) async fn list(db: &Db, by: &Authorized, read: Option<bool>, page: &Page) -> Result<Listed<Notification>> {
+    let all = sql(
+        "SELECT id, tenant_id, user_id, message, content, created_at, read_at FROM notifications WHERE user_id = $1",
+    )
+    .bind(by.id());
+    let some = match read {
+        None => all,
+        Some(true) => all.push(" AND read_at IS NOT NULL"),
+        Some(false) => all.push(" AND read_at IS NULL"),
+    };
+    Ok(some.list(db, page).await?)
+}
+
+/// Marks notifications of the caller as read. Those that are read already keep their time.
+pub(super) async fn mark_read(change: &mut Change, by: &Authorized, marked: Marked) -> Result<()> {
+    let ids = match marked {
+        Marked::All => None,
+        Marked::These(ids) => Some(ids),
+    };
+    sql("UPDATE notifications SET read_at = $1 WHERE user_id = $2 AND read_at IS NULL")
+        .bind(by.now())
+        .bind(by.id())
+        .and_in("id", ids)
+        .run(change)
+        .await?;
+    Ok(())
+}
