@@ -285,6 +285,52 @@ impl Gate {
         self.run(plan, request, run).await
     }
 
+    /// A streaming handler that decides itself. The stream ends with ABORTED when the caller's roles change.
+    pub async fn stream_pending<Q, T, F>(
+        &self,
+        plan: &'static Plan<Q>,
+        request: Request<Q>,
+        rule: Rule<Q>,
+        handler: impl FnOnce(Pending, Q) -> F + Send,
+    ) -> Result<Response<Replies<T>>, Status>
+    where
+        Q: Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<Items<T>>> + Send,
+    {
+        let run = |call: Arc<Call>, caller: Arc<Caller>, mut q: Q| async move {
+            let Rule::Custom(allowed) = rule else { return Err(Error::internal("not a custom rule")) };
+            validate(plan, &mut q)?;
+            let items = handler(Pending { call: call.clone(), caller: caller.clone(), allowed }, q).await?;
+            Ok(super::watch::guarded(items, call, caller, None))
+        };
+        self.run(plan, request, run).await
+    }
+
+    /// A streaming handler whose access rule needs ids from stored rows.
+    pub async fn stream_resolved<Q, T, F, W>(
+        &self,
+        plan: &'static Plan<Q>,
+        request: Request<Q>,
+        resolve: impl FnOnce(Arc<Caller>, Q) -> W + Send,
+        handler: impl FnOnce(Authorized, Q) -> F + Send,
+    ) -> Result<Response<Replies<T>>, Status>
+    where
+        Q: Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<Items<T>>> + Send,
+        W: Future<Output = Result<(Vec<(Permission, Wanted)>, Q)>> + Send,
+    {
+        let run = |call: Arc<Call>, caller: Arc<Caller>, q: Q| async move {
+            let (needs, mut q) = resolve(caller.clone(), q).await?;
+            let by = hold(&needs, &call, &caller)?;
+            validate(plan, &mut q)?;
+            let items = handler(by, q).await?;
+            Ok(super::watch::guarded(items, call, caller, Some(needs)))
+        };
+        self.run(plan, request, run).await
+    }
+
     async fn run<Q, R, F>(
         &self,
         plan: &'static Plan<Q>,

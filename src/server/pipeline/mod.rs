@@ -10,6 +10,8 @@ pub mod change;
 pub mod gate;
 pub mod rpc;
 pub mod rules;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};

@@ -1,0 +1,262 @@
+//! The gate, with handlers made up here: what no RPC of the contract shows (streams, panics, rules by stored rows).
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta};
+use futures_util::StreamExt;
+use tokio_stream::wrappers::IntervalStream;
+use tonic::{Code, Request, Response, Status};
+
+use super::{
+    Items, Replies,
+    call::Authorized,
+    gate::{Gate, Need, Plan, Rule, Shared, TargetOf, Wanted},
+    rpc::{Rpc, When},
+    rules::Violations,
+};
+use crate::server::{
+    access::{
+        audit,
+        caller::Account,
+        catalogue::Permission,
+        decide::Roles,
+        keyring::Keyring,
+        password::Hasher,
+        sessions::{Lifetime, Sessions},
+        token::Tokens,
+    },
+    clock::{Clock, ManualClock},
+    db::{Db, sql},
+    error::{Result, detail},
+    random::{Random, SeededRandom},
+};
+
+static RPC: Rpc = Rpc {
+    name: "TestService/Test",
+    path: "/test.TestService/Test",
+    public: false,
+    planned: false,
+    restricted: false,
+    streaming: true,
+    max_bytes: 1024,
+    audit: When::Failure,
+    action: "TestThing",
+};
+
+/// The request is the id of a workspace.
+static PLAN: Plan<u64> = Plan {
+    rpc: &RPC,
+    clear: |_| {},
+    required: |q, v: &mut Violations| {
+        if *q == 0 {
+            v.add("id", "required");
+        }
+    },
+    check: |_, _| {},
+    subjects: |q, s| s.workspace = super::gate::id(Some(q)),
+};
+
+const OF_WORKSPACE: Rule<u64> =
+    Rule::All(&[Need { permission: Permission::GetWorkspace, target: TargetOf::Field(|q| *q) }]);
+
+struct World {
+    gate: Arc<Gate>,
+    shared: Arc<Shared>,
+    db: Db,
+    clock: Arc<ManualClock>,
+}
+
+impl World {
+    /// User 1 is administrator of workspace 5.
+    async fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
+        let db = Db::memory().await.unwrap();
+        for statement in [
+            "INSERT INTO tenants (id, name, created_at, updated_at) VALUES (1, 't', $1, $1)",
+            "INSERT INTO users (id, tenant_id, username, username_key, password_changed, search_key, created_at, updated_at) \
+             VALUES (1, 1, 'ann', 'ann', TRUE, 'ann', $1, $1)",
+            "INSERT INTO role_assignments (tenant_id, user_id, role, workspace, created_at) VALUES (1, 1, 'WorkspaceAdmin', '5', $1)",
+        ] {
+            sql(statement).bind(clock.now()).run(&db).await.unwrap();
+        }
+        let lifetime = Lifetime { idle: TimeDelta::hours(12), absolute: TimeDelta::days(7) };
+        let shared = Arc::new(Shared {
+            roles: Roles::built_in(true),
+            sessions: Sessions::new(db.clone(), Tokens::new(&Keyring::generate(&*random, &*clock)), lifetime, 1),
+            audit: audit::Writer::start(db.clone()),
+            hasher: Hasher::new(random.clone()),
+            clock: clock.clone(),
+            random,
+        });
+        Self { gate: Gate::new(shared.clone()), shared, db, clock }
+    }
+
+    async fn request(&self, workspace: u64) -> Request<u64> {
+        let account: Account =
+            sql("SELECT id, tenant_id, first_name, last_name, username, source, email, status, totp_enabled, \
+             password_changed, created_at, updated_at FROM users WHERE id = 1")
+            .one(&self.db)
+            .await
+            .unwrap();
+        let id = self.shared.random.uuid().to_string();
+        let now = self.clock.now();
+        let opened = self.shared.sessions.open(&self.db, &account, &id, ("", ""), now).await.unwrap();
+        let mut request = Request::new(workspace);
+        request.metadata_mut().insert("authorization", format!("Bearer {}", opened.token).parse().unwrap());
+        request
+    }
+
+    /// What another replica would do.
+    async fn elsewhere(&self, statement: &'static str) {
+        sql(statement).run(&self.db).await.unwrap();
+        sql("UPDATE access_version SET version = version + 1").run(&self.db).await.unwrap();
+    }
+
+    async fn records(&self) -> Vec<(String, String, Option<i64>, i64)> {
+        sql("SELECT action, outcome, workspace_id, code FROM audit_log ORDER BY id").all(&self.db).await.unwrap()
+    }
+}
+
+async fn echo(_: Authorized, q: u64) -> Result<u64> {
+    Ok(q)
+}
+
+async fn ticks(_: Authorized, _: u64) -> Result<Items<u32>> {
+    let every = tokio::time::interval(Duration::from_millis(200));
+    Ok(Box::pin(IntervalStream::new(every).map(|_| Ok(7))))
+}
+
+fn reason<T>(answer: &Result<Response<T>, Status>) -> (Code, String) {
+    match answer {
+        Ok(_) => (Code::Ok, String::new()),
+        Err(status) => (status.code(), detail(status).unwrap().reason),
+    }
+}
+
+#[tokio::test]
+async fn authenticate_then_authorize_then_validate_then_call() {
+    let world = World::new().await;
+    let nobody = world.gate.unary(&PLAN, Request::new(5), OF_WORKSPACE, echo).await;
+    assert_eq!(reason(&nobody), (Code::Unauthenticated, "CREDENTIAL_MISSING".into()));
+    // workspace 0 breaks a rule, but who may not call is not told about rules
+    for other in [0, 6, u64::MAX] {
+        let request = world.request(other).await;
+        let refused = world.gate.unary(&PLAN, request, OF_WORKSPACE, echo).await;
+        assert_eq!(reason(&refused).0, Code::PermissionDenied, "{other}");
+    }
+    let request = world.request(0).await;
+    let invalid = world.gate.unary(&PLAN, request, Rule::SignedIn, echo).await;
+    assert_eq!(reason(&invalid), (Code::InvalidArgument, "VALIDATION_FAILED".into()));
+    let request = world.request(5).await;
+    assert_eq!(world.gate.unary(&PLAN, request, OF_WORKSPACE, echo).await.unwrap().into_inner(), 5);
+
+    // what had a caller and failed is recorded before the answer
+    let denied = Code::PermissionDenied as i64;
+    let records: Vec<_> = world.records().await.into_iter().map(|r| (r.1, r.2, r.3)).collect();
+    let refused = "refused".to_owned();
+    assert_eq!(
+        records,
+        [
+            (refused.clone(), None, denied),
+            (refused.clone(), Some(6), denied),
+            (refused, None, denied),
+            ("failed".into(), None, Code::InvalidArgument as i64)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_call_alone() {
+    async fn panics(_: Authorized, _: u64) -> Result<u64> {
+        panic!("secret inner text")
+    }
+    let world = World::new().await;
+    let request = world.request(5).await;
+    let failed = world.gate.unary(&PLAN, request, OF_WORKSPACE, panics).await;
+    assert_eq!(reason(&failed), (Code::Internal, "INTERNAL".into()));
+    assert!(!failed.unwrap_err().message().contains("secret"));
+    let request = world.request(5).await;
+    assert!(world.gate.unary(&PLAN, request, OF_WORKSPACE, echo).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_rule_by_a_stored_row() {
+    let world = World::new().await;
+    // the request names thing 1, whose row says workspace 5
+    let resolve =
+        |workspace: i64| move |_, q| async move { Ok((vec![(Permission::GetWorkspace, Wanted::Id(workspace))], q)) };
+    let request = world.request(1).await;
+    assert!(world.gate.unary_resolved(&PLAN, request, resolve(5), echo).await.is_ok());
+    let request = world.request(5).await;
+    let refused = world.gate.unary_resolved(&PLAN, request, resolve(1), echo).await;
+    assert_eq!(reason(&refused).0, Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_planned_rpc_is_authorized_and_not_built() {
+    let world = World::new().await;
+    let request = world.request(6).await;
+    assert_eq!(reason(&world.gate.planned::<_, u64>(&PLAN, request, OF_WORKSPACE).await).0, Code::PermissionDenied);
+    let request = world.request(5).await;
+    assert_eq!(
+        reason(&world.gate.planned::<_, u64>(&PLAN, request, OF_WORKSPACE).await),
+        (Code::Unimplemented, "NOT_BUILT".into())
+    );
+}
+
+/// Counts items until the stream ends; returns the code of the end and how long it took.
+async fn until_end(mut stream: Replies<u32>) -> (Code, Duration) {
+    let started = tokio::time::Instant::now();
+    while let Some(item) = stream.next().await {
+        if let Err(status) = item {
+            assert!(stream.next().await.is_none());
+            return (status.code(), started.elapsed());
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "the stream outlived the right to it");
+    }
+    (Code::Ok, started.elapsed())
+}
+
+#[tokio::test]
+async fn streams_end_with_the_right_to_them() {
+    for (change, code) in [
+        ("DELETE FROM role_assignments", Code::PermissionDenied),
+        ("UPDATE users SET status = 'disabled'", Code::Unauthenticated),
+        ("UPDATE sessions SET revoked_at = created_at", Code::Unauthenticated),
+    ] {
+        let world = World::new().await;
+        let request = world.request(5).await;
+        let mut stream = world.gate.stream(&PLAN, request, OF_WORKSPACE, ticks).await.unwrap().into_inner();
+        assert_eq!(stream.next().await.unwrap().unwrap(), 7);
+        world.elsewhere(change).await;
+        let (ended, after) = until_end(stream).await;
+        assert_eq!(ended, code, "{change}");
+        assert!(after < Duration::from_secs(5), "{change}: {after:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_streaming_list_ends_when_roles_change() {
+    const LIST: Rule<u64> =
+        Rule::List { permission: Permission::GetWorkspace, ids: |q| std::slice::from_ref(q), also: None };
+    let world = World::new().await;
+    let request = world.request(5).await;
+    let handler = |call, _, q| ticks(call, q);
+    let stream = world.gate.stream_list(&PLAN, request, LIST, handler).await.unwrap().into_inner();
+    world.elsewhere("UPDATE role_assignments SET role = 'WorkspaceMember'").await;
+    assert_eq!(until_end(stream).await.0, Code::Aborted);
+}
+
+#[tokio::test]
+async fn a_flood_of_equal_refusals_is_counted() {
+    let world = World::new().await;
+    for _ in 0..50 {
+        let request = world.request(6).await;
+        let _ = world.gate.unary(&PLAN, request, OF_WORKSPACE, echo).await;
+    }
+    world.shared.audit.stop().await;
+    let rows: Vec<(i64,)> = sql("SELECT repeats FROM audit_log ORDER BY id").all(&world.db).await.unwrap();
+    assert_eq!(rows.iter().map(|r| r.0).sum::<i64>(), 50);
+    assert!(rows.len() < 50, "{} rows", rows.len());
+}
