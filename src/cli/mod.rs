@@ -18,10 +18,12 @@ use clap::{Parser, Subcommand};
 
 use crate::server::config::{self, Loaded, Problems};
 
+mod client_command;
 mod config_args;
 mod migrate;
 mod serve;
 
+pub use client_command::ClientCommand;
 pub use config_args::ConfigArgs;
 
 /// Control plane of a trusted research environment: server, operator and admin client in one binary.
@@ -52,6 +54,9 @@ pub enum Command {
     Config(ConfigCommand),
     /// Print the version
     Version,
+    /// A command of the client
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 /// `chorus config …`
@@ -97,13 +102,15 @@ fn run(command: Command) -> ExitCode {
         Command::Migrate { check, config } => migrate::migrate(&config, check),
         Command::Config(command) => configuration(command),
         Command::Version => print(&format!("chorus {}\n", VERSION.as_str())),
+        Command::Client(command) => command.run(),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
             // the chain of causes on one line, as `{:#}` writes it
             say(&format!("chorus: {error:#}"));
-            ExitCode::FAILURE
+            let usage = error.downcast_ref::<Problems>().is_some_and(Problems::only_in_flags);
+            if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

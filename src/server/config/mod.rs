@@ -269,3 +269,10 @@ impl From<figment::Error> for Problem {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration is refused:{}", .0.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
 pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Whether the command line alone is to blame.
+    pub fn only_in_flags(&self) -> bool {
+        self.0.iter().all(|problem| matches!(problem.origin, Origin::Flag(_)))
+    }
+}
