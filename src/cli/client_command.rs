@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Args as _, Command, Error, FromArgMatches, Subcommand, error::ErrorKind};
+use clap::{ArgMatches, Args as _, Command, Error, FromArgMatches, Subcommand, builder::Resettable, error::ErrorKind};
 
 use crate::client::{self, Globals};
 
@@ -43,7 +43,10 @@ impl Subcommand for ClientCommand {
 fn with_flags((position, command): (usize, Command)) -> Command {
     let (about, long) = (command.get_about().cloned(), command.get_long_about().cloned());
     let after_the_servers = 100 + position;
-    Globals::augment_args(command).about(about).long_about(long).display_order(after_the_servers)
+    Globals::augment_args(command)
+        .about(Resettable::from(about))
+        .long_about(Resettable::from(long))
+        .display_order(after_the_servers)
 }
 
 impl FromArgMatches for ClientCommand {
