@@ -175,3 +175,103 @@ async fn connection(stream: TcpStream, peer: SocketAddr, app: App, builder: Arc<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::response::Response;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        sync::oneshot,
+    };
+    use tower::service_fn as tower_fn;
+
+    use super::*;
+
+    const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    /// Answers with the path, `/slow` when told so.
+    fn app(release: Arc<Notify>, started: Arc<Notify>) -> App {
+        App::new(tower_fn(move |request: Request<Body>| {
+            let (release, started) = (release.clone(), started.clone());
+            async move {
+                let path = request.uri().path().to_owned();
+                if path == "/slow" {
+                    started.notify_one();
+                    release.notified().await;
+                }
+                Ok(Response::new(Body::from(path)))
+            }
+        }))
+    }
+
+    struct Running {
+        address: SocketAddr,
+        shutdown: CancellationToken,
+        release: Arc<Notify>,
+        started: Arc<Notify>,
+        done: oneshot::Receiver<()>,
+    }
+
+    async fn start(deadline: Duration) -> Running {
+        let listeners = Listeners::bind(ANY, ANY).await.unwrap();
+        let address = listeners.http_addr().unwrap();
+        let (shutdown, release, started) = (CancellationToken::new(), Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let app = app(release.clone(), started.clone());
+        let serving = serve(listeners, app.clone(), app, shutdown.clone(), deadline);
+        let (finished, done) = oneshot::channel();
+        tokio::spawn(async move {
+            serving.await;
+            let _ = finished.send(());
+        });
+        Running { address, shutdown, release, started, done }
+    }
+
+    /// The body of the answer, if there is one.
+    async fn get(address: SocketAddr, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_running_call_finishes_before_the_stop() {
+        let running = start(Duration::from_secs(60)).await;
+        let slow = tokio::spawn(get(running.address, "/slow"));
+        running.started.notified().await;
+        running.shutdown.cancel();
+        running.release.notify_one();
+        assert_eq!(slow.await.unwrap().as_deref(), Some("/slow"));
+        running.done.await.unwrap();
+        assert_eq!(get(running.address, "/late").await, None, "nothing listens any more");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_does_not_finish_is_cut_off() {
+        let running = start(Duration::ZERO).await;
+        let slow = tokio::spawn(get(running.address, "/slow"));
+        running.started.notified().await;
+        running.shutdown.cancel();
+        running.done.await.unwrap();
+        assert_eq!(slow.await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_does_not_delay_the_stop() {
+        let running = start(Duration::from_secs(3600)).await;
+        let _idle = TcpStream::connect(running.address).await.unwrap();
+        assert_eq!(get(running.address, "/a").await.as_deref(), Some("/a"));
+        running.shutdown.cancel();
+        running.done.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named_with_its_flag() {
+        let taken = TcpListener::bind(ANY).await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = Listeners::bind(ANY, address).await.unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()) && error.contains("--grpc-listen"), "{error}");
+    }
+}
