@@ -354,7 +354,15 @@ impl Gate {
                 return Err(error.into_status(&call.instance));
             }
         };
-        let run = async { body(call.clone(), caller.clone(), q).await };
+        let run = async {
+            if caller.is_restricted() && !call.rpc.restricted {
+                return Err(Error::denied(
+                    "PASSWORD_CHANGE_REQUIRED",
+                    "This session was opened with a temporary password. Change the password, then go on.",
+                ));
+            }
+            body(call.clone(), caller.clone(), q).await
+        };
         let result = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)));
         self.record(&call, &caller, result.as_ref().err()).await;
         log(&call, caller.id(), result.as_ref().err(), started);
@@ -395,15 +403,9 @@ impl Gate {
             Err(error) => Err(error),
         };
         match found {
-            Ok(caller) if caller.is_restricted() && !call.rpc.restricted => match call.rpc.public {
-                true => Ok(self.0.sessions.visitor()),
-                false => Err(Error::denied(
-                    "PASSWORD_CHANGE_REQUIRED",
-                    "This session was opened with a temporary password. Change the password, then sign in again.",
-                )),
-            },
-            // a bad credential does not close public doors, a missing database does
+            // a bad credential, or one that opens less, does not close public doors; a missing database does
             Err(error) if call.rpc.public && error.kind() == Kind::Unauthenticated => Ok(self.0.sessions.visitor()),
+            Ok(caller) if call.rpc.public && caller.is_restricted() => Ok(self.0.sessions.visitor()),
             found => found,
         }
     }
