@@ -1,5 +1,7 @@
-//! What several integration tests share: databases of both engines.
+//! What several integration tests share: databases of both engines, the contract by reflection, generated files.
 
+pub mod contract;
+pub mod golden;
 pub mod postgres;
 
 use chorus::server::db::{Db, Engine, Options};

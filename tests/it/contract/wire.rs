@@ -1,0 +1,173 @@
+//! Existing clients fit: field numbers, types, JSON names and routes are those of the compatibility fixtures
+//! (`tests/it/data/wire-*`). What we add is listed here, one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost_reflect::{Cardinality, FieldDescriptor, Kind};
+
+use super::{camel, enums, local, messages, none};
+use crate::support::contract::rpcs;
+
+const MESSAGES: &str = include_str!("../data/wire-messages.txt");
+const METHODS: &str = include_str!("../data/wire-methods.tsv");
+
+/// Messages and enums of our own.
+const NEW_TYPES: &[&str] = &[
+    "Access",
+    "AllOf",
+    "Audit",
+    "Audit.When",
+    "AuditDetail",
+    "Custom",
+    "FieldClass",
+    "GetServerStatusReply",
+    "GetServerStatusRequest",
+    "Grant",
+    "ListRule",
+    "Request",
+    "ServerStatus",
+    "ServerStatusDetails",
+];
+
+/// Fields that we add to messages that clients know; they ignore what they do not know.
+const NEW_FIELDS: &[&str] = &[
+    "AuthenticationMode: 5 string IconURL",
+    "ErrorDetail: 7 string reason",
+    "ResetPasswordResult: 1 string temporaryPassword",
+];
+
+/// Types that clients know by shape only: no request or reply holds them.
+const LEFT_OUT: &[&str] = &["SortOrder"];
+
+/// RPCs of our own.
+const NEW_RPCS: &[&str] = &[
+    "HealthService GetServerStatus GetServerStatusRequest GetServerStatusReply auth GET /api/rest/v1/server/status -",
+];
+
+#[test]
+fn messages_are_those_of_the_wire() {
+    let wire = types(MESSAGES);
+    let mut ours = BTreeMap::new();
+    for message in messages() {
+        let fields = message.fields().map(|f| signature(&f)).collect::<BTreeSet<_>>();
+        ours.insert(local(message.full_name()).to_owned(), fields);
+    }
+    for e in enums() {
+        let values = e.values().map(|v| format!("{} {}", v.number(), v.name())).collect();
+        ours.insert(local(e.full_name()).to_owned(), values);
+    }
+
+    let mut found = Vec::new();
+    for (name, fields) in &wire {
+        let Some(mine) = ours.remove(name) else {
+            if !LEFT_OUT.contains(&name.as_str()) {
+                found.push(format!("{name} is missing"));
+            }
+            continue;
+        };
+        found.extend(fields.difference(&mine).map(|f| format!("{name}: {f} is missing")));
+        let added = mine.difference(fields).map(|f| format!("{name}: {f}"));
+        found.extend(added.filter(|f| !NEW_FIELDS.contains(&f.as_str())).map(|f| format!("{f} is new")));
+    }
+    let new: BTreeSet<_> = ours.keys().map(String::as_str).collect();
+    let listed: BTreeSet<_> = NEW_TYPES.iter().copied().collect();
+    found
+        .extend(new.symmetric_difference(&listed).map(|name| format!("{name}: in one of contract and NEW_TYPES only")));
+    none(found);
+}
+
+/// Every listed addition exists: the list does not outlive what it names.
+#[test]
+fn additions_exist() {
+    let ours: BTreeSet<_> = messages()
+        .iter()
+        .flat_map(|m| m.fields().map(|f| format!("{}: {}", local(m.full_name()), signature(&f))).collect::<Vec<_>>())
+        .collect();
+    none(NEW_FIELDS.iter().filter(|f| !ours.contains(**f)).map(|f| (*f).to_owned()).collect());
+}
+
+#[test]
+fn rpcs_and_routes_are_those_of_the_wire() {
+    let wire: BTreeSet<String> =
+        METHODS.lines().skip(1).map(|line| line.replace(" (also)", "").replace('\t', " ")).collect();
+    let mut ours = BTreeSet::new();
+    for rpc in rpcs() {
+        for binding in &rpc.http {
+            let body = if binding.body.is_empty() { "-" } else { &binding.body };
+            ours.insert(format!(
+                "{} {} {} {} {} {} {} {body}",
+                rpc.service,
+                rpc.name,
+                local(rpc.descriptor.input().full_name()),
+                local(rpc.descriptor.output().full_name()),
+                if rpc.public { "public" } else { "auth" },
+                binding.verb,
+                json_path(&binding.path),
+            ));
+        }
+    }
+    for new in NEW_RPCS {
+        assert!(ours.remove(*new), "{new} does not exist");
+    }
+    let missing = wire.difference(&ours).map(|line| format!("missing {line}"));
+    none(missing.chain(ours.difference(&wire).map(|line| format!("new     {line}"))).collect());
+}
+
+/// `Name { 1 uint64 id; 2 optional string text; 3 X x (oneof content) }` a line, with JSON names.
+fn types(fixture: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let lines = fixture.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let parsed = lines.map(|line| {
+        let (name, rest) = line.split_once(" { ").unwrap();
+        let fields = rest.strip_suffix('}').unwrap().split(';').map(str::trim).filter(|f| !f.is_empty());
+        (name.to_owned(), fields.map(normal).collect())
+    });
+    parsed.collect()
+}
+
+/// A field of the fixture with its JSON name; an enum value stays.
+fn normal(field: &str) -> String {
+    let (field, oneof) = match field.split_once(" (oneof ") {
+        Some((field, oneof)) => (field, format!(" in {}", camel(oneof.trim_end_matches(')')))),
+        None => (field, String::new()),
+    };
+    match field.rsplit_once(' ') {
+        Some((kind, name)) if kind.contains(' ') => format!("{kind} {}{oneof}", camel(name)),
+        _ => field.to_owned(),
+    }
+}
+
+/// A field of the contract in the form of the fixture.
+fn signature(field: &FieldDescriptor) -> String {
+    let optional = field.field_descriptor_proto().proto3_optional();
+    let kind = match field.kind() {
+        Kind::Message(entry) if entry.is_map_entry() => {
+            format!(
+                "map<{},{}>",
+                kind(&entry.map_entry_key_field().kind()),
+                kind(&entry.map_entry_value_field().kind())
+            )
+        }
+        other if field.cardinality() == Cardinality::Repeated => format!("repeated {}", kind(&other)),
+        other if optional => format!("optional {}", kind(&other)),
+        other => kind(&other),
+    };
+    let oneof = field.containing_oneof().filter(|o| !o.is_synthetic());
+    let oneof = oneof.map(|o| format!(" in {}", camel(o.name()))).unwrap_or_default();
+    format!("{} {kind} {}{oneof}", field.number(), field.json_name())
+}
+
+fn kind(kind: &Kind) -> String {
+    match kind {
+        Kind::Message(m) => local(m.full_name()).to_owned(),
+        Kind::Enum(e) => local(e.full_name()).to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A route with its placeholders in JSON names.
+fn json_path(path: &str) -> String {
+    path.split('/')
+        .map(|part| if part.starts_with('{') { camel(part) } else { part.to_owned() })
+        .collect::<Vec<_>>()
+        .join("/")
+}
