@@ -227,6 +227,12 @@ impl Sessions {
         Ok(())
     }
 
+    /// Makes a restricted session an ordinary one: the temporary password was replaced.
+    pub async fn lift_restriction(&self, on: impl Into<On<'_>>, session: &str) -> Result<()> {
+        sql("UPDATE sessions SET restricted = FALSE WHERE id = $1").bind(session).run(on).await?;
+        Ok(())
+    }
+
     /// Ends one session.
     pub async fn revoke(&self, on: impl Into<On<'_>>, session: &str, now: DateTime<Utc>) -> Result<()> {
         sql("UPDATE sessions SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL")

@@ -4,7 +4,11 @@
 //! to messages, `store.rs` its SQL. A handler is called by the pipeline with a caller who is authorized; a change goes
 //! through [`Db::begin`](crate::server::db::Db), which commits it together with its audit record.
 
+pub mod authentication;
+pub mod authorization;
 pub mod notifications;
+pub mod roles;
+pub mod users;
 
 use std::sync::Arc;
 

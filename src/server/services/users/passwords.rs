@@ -1,0 +1,84 @@
+//! Passwords: changing one's own, and giving somebody a temporary one.
+//!
+//! Hashes are made and compared before the transaction begins: they take long, and on SQLite everybody else who writes
+//! would wait.
+
+use secrecy::SecretString;
+
+use super::{INTERNAL, Users, accounts::note, names, not_found, store};
+use crate::{
+    proto::v1,
+    server::{
+        access::password::Verdict,
+        error::{Error, Kind, Result},
+        pipeline::Authorized,
+        services::roles,
+    },
+};
+
+impl Users {
+    /// Replaces the caller's password. The session of the call stays and may do everything from now on; all others end.
+    pub(super) async fn change_password(&self, call: &Authorized, request: v1::UpdatePasswordRequest) -> Result<()> {
+        let user = store::caller_with_password(&self.base.db, call).await?.ok_or_else(|| not_found(call.id()))?;
+        let v1::UpdatePasswordRequest { current_password, new_password } = request;
+        let same = current_password == new_password;
+        let hasher = &call.call().shared().hasher;
+        let verdict = hasher.verify(current_password.into(), user.password_hash.clone()).await?;
+        let (Verdict::Right { .. }, Some(old)) = (verdict, user.password_hash) else {
+            let text = "The current password is wrong.";
+            return Err(Error::new(Kind::InvalidCredentials, "INVALID_CREDENTIALS", text));
+        };
+        if same {
+            return Err(Error::field(
+                "newPassword",
+                "password.same",
+                "This is the password that you have. Choose another.",
+            ));
+        }
+        let new = hasher.accept("newPassword", new_password.into(), names(&user.account)).await?;
+
+        let mut change = self.base.db.begin(call).await?;
+        roles::lock_user(&mut change, call.id()).await?;
+        if !store::replace_password(&mut change, call, &old, &new).await? {
+            let text = "The password was changed by somebody else meanwhile. Sign in again.";
+            return Err(Error::new(Kind::Conflict, "PASSWORD_CHANGED_MEANWHILE", text));
+        }
+        let sessions = &call.call().shared().sessions;
+        let session = call.session().map(|session| &**session);
+        sessions.revoke_of_user(&mut change, call.id(), session, call.now()).await?;
+        if let Some(session) = session {
+            sessions.lift_restriction(&mut change, session).await?;
+        }
+        change.access_changed();
+        note(call, &user.account);
+        change.commit().await
+    }
+
+    /// Gives somebody else a temporary password, which is returned once and stored nowhere.
+    pub(super) async fn reset_password_of(&self, call: &Authorized, id: i64) -> Result<SecretString> {
+        if id == call.id() {
+            let text = "You cannot reset your own password. Change it with UpdatePassword (PUT /api/rest/v1/users/me/password).";
+            return Err(Error::invalid("USER_IS_ONESELF", text));
+        }
+        let account = store::find(&self.base.db, call, id).await?.ok_or_else(|| not_found(id))?;
+        if account.source != INTERNAL {
+            let text =
+                format!("User {id} signs in at the identity provider {}. Reset the password there.", account.source);
+            return Err(Error::invalid("USER_HAS_NO_PASSWORD", text));
+        }
+        let (password, hash) = call.call().shared().hasher.temporary(names(&account)).await?;
+
+        let mut change = self.base.db.begin(call).await?;
+        roles::lock_user(&mut change, id).await?;
+        let held = roles::of(&mut change, id).await?;
+        roles::may_administer(call.call(), call, id, &held)?;
+        if !store::reset_password(&mut change, call, id, &hash).await? {
+            return Err(not_found(id));
+        }
+        self.sign_out(&mut change, call, id).await?;
+        change.access_changed();
+        note(call, &account);
+        change.commit().await?;
+        Ok(password)
+    }
+}
