@@ -6,21 +6,28 @@
 
 pub mod authentication;
 pub mod authorization;
+pub mod devstore;
+pub mod health;
 pub mod notifications;
 pub mod roles;
+pub mod settings;
+mod unbuilt;
 pub mod users;
+pub mod workspaces;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue};
 use prost_types::Timestamp;
+use tonic::service::Routes;
 
+use self::unbuilt::Unbuilt;
 use super::{
     config::Config,
     db::{Db, Listed, Page},
     error::{Error, Result},
-    pipeline::Authorized,
+    pipeline::{Authorized, Gate, generated as guards},
 };
 use crate::proto::v1::PaginationResult;
 
@@ -31,6 +38,31 @@ pub struct Base {
     pub db: Db,
     /// The configuration.
     pub config: Arc<Config>,
+}
+
+/// Every service of the contract, each behind the gate.
+pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Routes {
+    let base = || base.clone();
+    let mut all = Routes::builder();
+    all.add_service(guards::AppServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::AppInstanceServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::ApprovalRequestServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::AuditServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::AuthenticationServiceGuard::server(gate, authentication::Authentication::new(base())))
+        .add_service(guards::AuthorizationServiceGuard::server(gate, authorization::Authorization))
+        .add_service(guards::DevstoreServiceGuard::server(gate, devstore::Devstore::new(base())))
+        .add_service(guards::HealthServiceGuard::server(gate, health::Health::new(base(), started_at)))
+        .add_service(guards::NotificationServiceGuard::server(gate, notifications::Notifications::new(base())))
+        .add_service(guards::OrganizationServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::PlatformSettingsServiceGuard::server(gate, settings::Settings::new(base())))
+        .add_service(guards::StewardServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::TermsOfUseServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::UserServiceGuard::server(gate, users::Users::new(base())))
+        .add_service(guards::WorkbenchServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::WorkspaceServiceGuard::server(gate, workspaces::Workspaces::new(base())))
+        .add_service(guards::WorkspaceFileServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::WorkspaceServiceInstanceServiceGuard::server(gate, Unbuilt));
+    all.routes()
 }
 
 /// The id of a request field as rows have it. No row has an id beyond `i64`, so such an id is not found.
