@@ -45,7 +45,7 @@ const COMPRESS_ABOVE: u64 = 1024;
 pub fn app(rest: Transcoder, grpc: Native, pages: Router, origins: Origins, random: Arc<dyn Random>) -> App {
     let pages = pages.fallback(|request: Request<Body>| async { rest::unknown_route(&request.into_parts().0) });
     let pages = pages.method_not_allowed_fallback(|request: Request<Body>| async {
-        rest::method_not_allowed(&request.into_parts().0, "GET, HEAD")
+        rest::method_not_allowed(&request.into_parts().0, None)
     });
     let cors = origins.layer();
     let dispatch = Dispatch { rest, web: GrpcWebLayer::new().layer(grpc), pages, origins: Arc::new(origins) };

@@ -80,7 +80,7 @@ impl Transcoder {
                 Ok(message) => self.forward(binding, &message, &parts).await,
                 Err(error) => errors::from_error(error, parts.uri.path()),
             },
-            Route::OtherMethods(allow) => method_not_allowed(&parts, &allow),
+            Route::OtherMethods(allow) => method_not_allowed(&parts, Some(&allow)),
             Route::Unknown => unknown_route(&parts),
         }
     }
@@ -90,7 +90,7 @@ impl Transcoder {
         let refused = Status::from_header_map(answer.headers()).filter(|status| status.code() != Code::Ok);
         let answer = match refused {
             Some(status) => Err(status),
-            None if binding.rpc.streaming => Ok(stream::answer(answer, binding, &parts.headers)),
+            None if binding.rpc.streaming => Ok(stream::answer(answer, binding, parts)),
             None => unary(answer, binding).await,
         };
         answer.unwrap_or_else(|status| errors::from_status(status, parts.uri.path()))
@@ -103,12 +103,15 @@ pub fn unknown_route(parts: &Parts) -> Response {
     errors::from_error(Error::not_found("UNKNOWN_ROUTE", text), parts.uri.path())
 }
 
-/// The answer for a path that has other methods.
-pub fn method_not_allowed(parts: &Parts, allow: &str) -> Response {
-    let text = format!("{} cannot be used here; use {allow}.", parts.method);
+/// The answer for a path that has other methods; for a page the router itself adds `Allow`.
+pub fn method_not_allowed(parts: &Parts, allow: Option<&str>) -> Response {
+    let text = match allow {
+        Some(allow) => format!("{} cannot be used here; use {allow}.", parts.method),
+        None => format!("{} cannot be used here; the header Allow says what can.", parts.method),
+    };
     let error = Error::new(Kind::MethodNotAllowed, "METHOD_NOT_ALLOWED", text);
     let mut response = errors::from_error(error, parts.uri.path());
-    if let Ok(allow) = HeaderValue::from_str(allow) {
+    if let Some(allow) = allow.and_then(|allow| HeaderValue::from_str(allow).ok()) {
         response.headers_mut().insert(header::ALLOW, allow);
     }
     response
