@@ -78,7 +78,9 @@ fn announce(admin: &users::FirstAdmin) {
             password.expose_secret(),
             admin.username
         ),
-        None => writeln!(out, "\nThe administrator `{}` was created with the password of the given file.\n", admin.username),
+        None => {
+            writeln!(out, "\nThe administrator `{}` was created with the password of the given file.\n", admin.username)
+        }
     };
 }
 
@@ -89,7 +91,9 @@ impl Server {
     /// When it cannot start; the text says what to change.
     pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>, db: Option<Db>) -> Result<Self> {
         if !matches!(config.runtime, Runtime::Auto | Runtime::None) {
-            bail!("the runtime that `runtime` names is not built yet; use `none` (or `auto`, which means `none` for now)");
+            bail!(
+                "the runtime that `runtime` names is not built yet; use `none` (or `auto`, which means `none` for now)"
+            );
         }
         let started = clock.now();
         let listeners = Listeners::bind(config.listen, config.grpc_listen).await?;
@@ -122,7 +126,7 @@ impl Server {
         let transports = Transports::new(transport::Parts {
             services: services::routes(&Gate::new(shared.clone()), &base, started),
             pages: pages(metrics, db.clone()),
-            origins: Origins::new(base.config.cors_origins.iter().map(ToString::to_string)),
+            origins: Origins::new(base.config.cors_origins.iter().map(|origin| origin.as_str().to_owned())),
             request_timeout: base.config.request_timeout,
             about: About { name: "chorus", version: VERSION, id: random.uuid(), commit: COMMIT },
             random,
@@ -192,7 +196,8 @@ fn pages(metrics: Option<Metrics>, db: Db) -> axum::Router {
     let render = move || {
         let stats = db.pool_stats();
         let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        let connections = Connections { used: number(stats.connections.saturating_sub(stats.idle)), idle: number(stats.idle) };
+        let connections =
+            Connections { used: number(stats.connections.saturating_sub(stats.idle)), idle: number(stats.idle) };
         let text = metrics.render(connections);
         async move { ([(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
     };
