@@ -44,7 +44,7 @@ pub struct Session {
 }
 
 /// The environment variable with a token that goes before the stored one.
-const TOKEN_VARIABLE: &str = "CHORUS_TOKEN";
+pub const TOKEN_VARIABLE: &str = "CHORUS_TOKEN";
 
 impl Session {
     /// A session as flags, environment and files say. Nothing is sent yet.

@@ -246,12 +246,14 @@ fn hint(error: &Error, status: &Status) -> Option<String> {
     if error.reason.as_deref() == Some("PASSWORD_CHANGE_REQUIRED") {
         return Some("choose your own password with `chorus password`".to_owned());
     }
+    if error.exit == Exit::Timeout {
+        return Some("wait longer with `--timeout`".to_owned());
+    }
     match status.code() {
         Code::Unauthenticated => Some("sign in with `chorus login`".to_owned()),
         Code::PermissionDenied => Some("`chorus whoami` shows your roles; an administrator can grant more".to_owned()),
         Code::Aborted => Some("it was changed meanwhile; look at it and repeat the command".to_owned()),
         Code::ResourceExhausted => metadata(status, "retry-after").map(|after| format!("try again in {after} s")),
-        Code::DeadlineExceeded => Some("wait longer with `--timeout`".to_owned()),
         Code::Unimplemented => Some("compare the versions: `chorus version`, `chorus server status`".to_owned()),
         Code::Internal => Some("the log of the server has the details under the request id".to_owned()),
         _ => None,

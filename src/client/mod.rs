@@ -11,7 +11,12 @@
 //! here. Data goes to standard output and everything else to standard error. Flags, formats and exit codes are stable, since
 //! scripts rely on them.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{ArgAction, Args};
 
@@ -83,11 +88,13 @@ pub async fn run(command: Command, globals: Globals) -> ExitCode {
 }
 
 fn report(error: &Error, format: Format) {
-    match format {
-        _ if error.exit() == Exit::Interrupted => {}
-        Format::Json => eprintln!("{}", output::escape::json(&error.json())),
-        _ => eprintln!("{error}"),
-    }
+    let text = match format {
+        _ if error.exit() == Exit::Interrupted => return,
+        Format::Json => output::escape::json(&error.json()).into_owned(),
+        _ => error.to_string(),
+    };
+    // every part of it is escaped already; when nobody listens any more, the exit code still tells
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// What a command works with: where to call and where to print.

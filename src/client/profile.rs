@@ -96,6 +96,18 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
     write().map_err(|error| Error::failure(format!("cannot write {}: {error}", path.display())))
 }
 
+/// Keeps other commands of this account from changing the files, until the lock is dropped.
+pub fn lock(folder: &Path) -> Result<fs::File> {
+    let path = folder.join("lock");
+    let lock = || -> io::Result<fs::File> {
+        create_folder(folder)?;
+        let file = fs::File::create(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    lock().map_err(|error| Error::failure(format!("cannot lock {}: {error}", path.display())))
+}
+
 fn create_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]

@@ -13,7 +13,10 @@ use dialoguer::{Confirm, Input, Password};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    output::say,
+};
 
 /// Whether a prompt has switched the echo of the terminal off.
 static ECHO_OFF: AtomicBool = AtomicBool::new(false);
@@ -83,7 +86,7 @@ pub fn stdin_secret() -> Result<SecretString> {
 pub fn restore_echo() {
     if ECHO_OFF.swap(false, Ordering::Relaxed) {
         let _ = std::process::Command::new("stty").arg("echo").stdin(Stdio::inherit()).status();
-        eprintln!();
+        say("");
     }
 }
 

@@ -8,15 +8,15 @@ use std::time::Duration;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
 use tonic::{Response, Status};
 
-use super::output::{data::Rest, escape};
+use super::output::{data::Rest, say};
 use crate::proto;
 
 /// Says that a call begins.
 pub fn request(verbose: u8, rpc: &str, message: &impl prost::Message) {
     match verbose {
         0 => {}
-        1 => eprintln!("> {rpc}"),
-        _ => eprintln!("> {rpc} {}", describe(rpc, message).unwrap_or_default()),
+        1 => say(&format!("> {rpc}")),
+        _ => say(&format!("> {rpc} {}", describe(rpc, message).unwrap_or_default())),
     }
 }
 
@@ -30,7 +30,7 @@ pub fn response<R>(verbose: u8, rpc: &str, answer: &Result<Response<R>, Status>,
         Err(status) => (format!("{:?}", status.code()), status.metadata()),
     };
     let id = metadata.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
-    eprintln!("< {rpc} {outcome} in {} ms, request id {}", took.as_millis(), escape::visible(id));
+    say(&format!("< {rpc} {outcome} in {} ms, request id {id}", took.as_millis()));
 }
 
 /// The request as one line of JSON, without what must not be printed.
@@ -44,7 +44,7 @@ fn describe(rpc: &str, message: &impl prost::Message) -> Option<String> {
     for (field, value) in message.fields() {
         set.push(format!("{}={}", field.json_name(), show(value)));
     }
-    Some(escape::visible(&set.join(" ")).into_owned())
+    Some(set.join(" "))
 }
 
 fn show(value: &Value) -> String {

@@ -3,6 +3,8 @@
 //! Signing in makes the profile the current one and keeps the token next to it. The password goes to the server and nowhere
 //! else.
 
+use std::path::Path;
+
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -10,9 +12,10 @@ use super::user;
 use crate::{
     client::{
         Context, Globals,
-        connect::{self, Session},
+        connect::{self, Session, TOKEN_VARIABLE},
         credentials::Credentials as Tokens,
         error::{Error, Exit, Result},
+        output::say,
         profile::{self, Profile, Profiles, Target},
         prompt, resolve,
     },
@@ -44,10 +47,9 @@ pub struct Login {
 impl Login {
     pub(super) async fn run(self, globals: &Globals) -> Result<()> {
         let folder = profile::folder()?;
-        let mut profiles = Profiles::load(&folder)?;
-        let target = Target::choose(globals, &profiles)?;
-        // a credentials file that cannot be written to later is better noticed before the password is asked for
-        let mut tokens = Tokens::load(&folder)?;
+        let target = Target::choose(globals, &Profiles::load(&folder)?)?;
+        // a damaged or shared file is better noticed before the password is asked for
+        Tokens::load(&folder)?;
 
         let username = match self.username {
             Some(username) => username,
@@ -60,21 +62,32 @@ impl Login {
         };
         let session = Session::anonymous(target.clone(), globals);
         let token = sign_in(&session, &username, &password, self.totp).await?;
-        tokens.put(&target, token.clone());
-        tokens.save(&folder)?;
-        let known =
-            Profile { server: target.address().to_owned(), username: Some(username), ca_file: target.ca_file.clone() };
-        profiles.profiles.insert(target.profile.clone(), known);
-        profiles.current = Some(target.profile.clone());
-        profiles.save(&folder)?;
+        remember(&folder, &target, username, token.clone())?;
 
         let me = resolve::me(&session.with_token(token)).await?;
-        eprintln!("signed in to {} as {} (profile {})", target.address(), me.username, target.profile);
+        say(&format!("signed in to {} as {} (profile {})", target.address(), me.username, target.profile));
+        if std::env::var_os(TOKEN_VARIABLE).is_some_and(|token| !token.is_empty()) {
+            say(&format!("{TOKEN_VARIABLE} is set and goes before this sign-in; unset it"));
+        }
         if !me.password_changed {
-            eprintln!("your password is a temporary one: choose your own with `chorus password`");
+            say("your password is a temporary one: choose your own with `chorus password`");
         }
         Ok(())
     }
+}
+
+/// Keeps the token, and makes the profile the current one.
+fn remember(folder: &Path, target: &Target, username: String, token: SecretString) -> Result<()> {
+    let _lock = profile::lock(folder)?;
+    let mut tokens = Tokens::load(folder)?;
+    tokens.put(target, token);
+    tokens.save(folder)?;
+    let mut profiles = Profiles::load(folder)?;
+    let known =
+        Profile { server: target.address().to_owned(), username: Some(username), ca_file: target.ca_file.clone() };
+    profiles.profiles.insert(target.profile.clone(), known);
+    profiles.current = Some(target.profile.clone());
+    profiles.save(folder)
 }
 
 /// Asks for a second factor only when the server wants one.
@@ -127,21 +140,22 @@ impl Logout {
         let session = Session::open(globals)?;
         let address = session.target().address().to_owned();
         if !session.is_signed_in() {
-            eprintln!("not signed in to {address}");
+            say(&format!("not signed in to {address}"));
             return Ok(());
         }
         if !self.local {
             revoke(&session).await?;
         }
         if session.token_from_environment() {
-            eprintln!("CHORUS_TOKEN is still set; unset it");
+            say(&format!("{TOKEN_VARIABLE} is still set; unset it"));
         } else {
             let folder = profile::folder()?;
+            let _lock = profile::lock(&folder)?;
             let mut tokens = Tokens::load(&folder)?;
             tokens.remove(session.target());
             tokens.save(&folder)?;
         }
-        eprintln!("signed out of {address}");
+        say(&format!("signed out of {address}"));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     client::{
         Context, connect,
         error::Result,
-        output::{Column, Resource},
+        output::{Column, Resource, say},
         paging::Paging,
     },
     proto::v1::{GetNotificationsRequest, MarkNotificationsAsReadRequest, Notification},
@@ -93,7 +93,7 @@ impl Read {
             connect::notifications(channel).mark_notifications_as_read(request).await
         });
         call.await?;
-        eprintln!("{message}");
+        say(&message);
         Ok(())
     }
 }

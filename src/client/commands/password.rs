@@ -7,6 +7,7 @@ use crate::{
     client::{
         Context, connect,
         error::{Error, Exit, Result},
+        output::say,
         prompt,
     },
     proto::v1::UpdatePasswordRequest,
@@ -49,7 +50,7 @@ impl Password {
                 connect::users(channel).update_password(request).await
             })
             .await?;
-        eprintln!("your password is changed; your other sessions have ended");
+        say("your password is changed; your other sessions have ended");
         Ok(())
     }
 }

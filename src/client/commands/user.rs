@@ -11,7 +11,7 @@ use crate::{
     client::{
         Context, connect,
         error::{Error, Result},
-        output::{Column, Format, Resource},
+        output::{Column, Format, Resource, say},
         paging::Paging,
         prompt,
         resolve::{self, Reference},
@@ -309,7 +309,7 @@ impl Create {
         let mut user = user.ok_or_else(|| resolve::empty_reply("UserService/CreateUser"))?;
         if self.password.generate_password {
             if context.printer.format() == Format::Name {
-                eprintln!("password of {}: {text}", user.username);
+                say(&format!("password of {}: {text}", user.username));
             }
             user.password = text;
         }
@@ -350,7 +350,7 @@ impl Delete {
             connect::users(channel).delete_user(request).await
         });
         call.await?;
-        eprintln!("deleted user {}", shown(&self.user, id));
+        say(&format!("deleted user {}", shown(&self.user, id)));
         Ok(())
     }
 }
@@ -375,10 +375,10 @@ async fn reset_password(context: &mut Context, reference: &Reference) -> Result<
         return context.printer.item(&result, &[]);
     }
     if result.temporary_password.is_empty() {
-        eprintln!("the temporary password was sent by e-mail");
+        say("the temporary password was sent by e-mail");
         return Ok(());
     }
-    eprintln!("temporary password of user {}, shown this once:", shown(reference, id));
+    say(&format!("temporary password of user {}, shown this once:", shown(reference, id)));
     context.printer.text(&result.temporary_password)
 }
 

@@ -9,7 +9,7 @@ use crate::{
     client::{
         Context, connect,
         error::Result,
-        output::{Column, Resource},
+        output::{Column, Resource, say},
         paging::Paging,
         prompt,
         resolve::{self, Reference},
@@ -391,7 +391,7 @@ impl Delete {
                 connect::workspaces(channel).delete_workspace(request).await
             });
         call.await?;
-        eprintln!("deleted workspace {name}");
+        say(&format!("deleted workspace {name}"));
         Ok(())
     }
 }

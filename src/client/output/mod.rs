@@ -17,6 +17,11 @@ pub mod data;
 pub mod escape;
 mod table;
 
+/// Tells the person at the terminal something, on standard error. When nobody listens any more, that is no failure.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", escape::visible(text));
+}
+
 /// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
@@ -82,7 +87,7 @@ impl<'a> Printer<'a> {
     pub fn list<T: Resource>(&mut self, items: &[T], columns: &[Column<T>]) -> Result<()> {
         match self.format {
             Format::Table | Format::Wide if items.is_empty() => {
-                eprintln!("no {}s", T::KIND);
+                say(&format!("no {}s", T::KIND));
                 Ok(())
             }
             Format::Table => self.rows(items, columns, Shown::Always),
@@ -111,7 +116,7 @@ impl<'a> Printer<'a> {
     pub fn changed<T: Resource>(&mut self, item: &T, message: &str) -> Result<()> {
         match self.format {
             Format::Table | Format::Wide => {
-                eprintln!("{}", escape::visible(message));
+                say(message);
                 Ok(())
             }
             _ => self.item(item, &[]),
