@@ -214,7 +214,8 @@ fn unreachable_server(target: &Target, error: &tonic::transport::Error) -> Error
     let mut kind = None;
     let mut source = error.source();
     while let Some(inner) = source {
-        why = inner.to_string();
+        // the number of the system error helps nobody
+        why = inner.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
         kind = inner.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
         source = inner.source();
     }

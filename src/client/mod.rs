@@ -41,11 +41,11 @@ mod trace;
 #[command(next_help_heading = "Client options")]
 pub struct Globals {
     /// Address of the server, http://host:port (on this machine) or https://host[:port]
-    #[arg(long, global = true, env = "CHORUS_SERVER", value_name = "URL")]
+    #[arg(long, global = true, env = "CHORUS_SERVER", hide_env_values = true, value_name = "URL")]
     pub server: Option<String>,
 
     /// Profile to use instead of the current one
-    #[arg(long, global = true, env = "CHORUS_PROFILE", value_name = "NAME")]
+    #[arg(long, global = true, env = "CHORUS_PROFILE", hide_env_values = true, value_name = "NAME")]
     pub profile: Option<String>,
 
     /// Form of the answer

@@ -61,7 +61,7 @@ pub async fn confirm(question: &str, yes: bool) -> Result<()> {
         return Ok(());
     }
     if !possible() {
-        return Err(Error::usage(format!("not asked to confirm: {question}"))
+        return Err(Error::usage(format!("this needs a confirmation: {question}"))
             .hint("there is no terminal to ask on; repeat the command with --yes"));
     }
     let question = question.to_owned();

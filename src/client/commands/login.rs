@@ -22,10 +22,7 @@ use crate::{
     proto::v1::{ChorusErrorCode, Credentials, LogoutRequest, User},
 };
 
-/// Sign in to a server, and remember it
-///
-/// The server and the user name are kept in the current profile (or the one that --profile names), the token in a file that
-/// only you can read. A program signs in with --password-stdin, or uses a token in CHORUS_TOKEN without signing in.
+/// `chorus login`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -127,7 +124,7 @@ async fn authenticate(
     }
 }
 
-/// End the session at the server, and forget it
+/// `chorus logout`.
 #[derive(Debug, Args)]
 pub struct Logout {
     /// Only forget the token here; the session stays open at the server until it expires

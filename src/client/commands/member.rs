@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Manage who belongs to a workspace
+/// `chorus workspace member`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the members with their roles in the workspace
@@ -30,7 +30,7 @@ pub enum Command {
     Remove(Remove),
 }
 
-/// List the members with their roles in the workspace
+/// `chorus workspace member list`.
 #[derive(Debug, Args)]
 pub struct List {
     /// Id, name or short name
@@ -44,7 +44,7 @@ pub struct List {
     paging: Paging,
 }
 
-/// Give a user a role in the workspace
+/// `chorus workspace member add`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -60,7 +60,7 @@ pub struct Add {
     role: String,
 }
 
-/// Take one role, or all of them, from a user in the workspace
+/// `chorus workspace member remove`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -20,20 +20,30 @@ mod workspace;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Sign in to a server, and remember it
+    ///
+    /// The server and the user name are kept in the current profile (or the one that --profile names), the token in a file
+    /// that only you can read. A program signs in with --password-stdin, or uses a token in CHORUS_TOKEN without signing in.
     Login(login::Login),
     /// End the session at the server, and forget it
     Logout(login::Logout),
     /// Show who is signed in
     Whoami,
     /// Change your own password
+    ///
+    /// All your other sessions end. A password has 12 characters or more and must be hard to guess; a few unrelated words
+    /// do well.
     Password(password::Password),
     /// Manage user accounts
+    ///
+    /// A USER is an id, a user name, or @me. Digits only are an id; name:12 is the user named 12.
     #[command(subcommand)]
     User(user::Command),
     /// See roles, grant and revoke them
     #[command(subcommand)]
     Role(role::Command),
     /// Manage workspaces and their members
+    ///
+    /// A WORKSPACE is an id, a name or a short name. Digits only are an id; name:12 is the workspace named 12.
     #[command(subcommand)]
     Workspace(workspace::Command),
     /// Read your notifications

@@ -13,7 +13,7 @@ use crate::{
     proto::v1::{GetNotificationsRequest, MarkNotificationsAsReadRequest, Notification},
 };
 
-/// Read your notifications
+/// `chorus notification`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List your notifications, newest first
@@ -22,7 +22,7 @@ pub enum Command {
     Read(Read),
 }
 
-/// List your notifications, newest first
+/// `chorus notification list`.
 #[derive(Debug, Args)]
 pub struct List {
     /// Only those that are not read yet
@@ -43,7 +43,7 @@ pub struct List {
     limit: Option<u32>,
 }
 
-/// Mark notifications as read
+/// `chorus notification read`.
 #[derive(Debug, Args)]
 pub struct Read {
     /// Ids, as in `chorus notification list`

@@ -13,10 +13,7 @@ use crate::{
     proto::v1::UpdatePasswordRequest,
 };
 
-/// Change your own password
-///
-/// All your other sessions end. A password has 12 characters or more and must be hard to guess; a few unrelated words do
-/// well.
+/// `chorus password`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

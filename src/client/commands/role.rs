@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// See roles, grant and revoke them
+/// `chorus role`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the roles that can be granted
@@ -30,12 +30,16 @@ pub enum Command {
     /// List permissions, all or those of one role
     Permissions(Permissions),
     /// Give a role to a user
+    ///
+    /// A role about a workspace or a workbench needs to know which one. Platform roles apply to everything.
     Grant(Grant),
     /// Take a role from a user
+    ///
+    /// The role is named as it was granted, or by the id of the grant, which `chorus user get` shows in brackets.
     Revoke(Revoke),
 }
 
-/// List the roles that can be granted
+/// `chorus role list`.
 #[derive(Debug, Args)]
 pub struct List {
     /// Only roles of this scope
@@ -63,16 +67,14 @@ impl Scope {
     }
 }
 
-/// List permissions, all or those of one role
+/// `chorus role permissions`.
 #[derive(Debug, Args)]
 pub struct Permissions {
     /// Name of the role
     role: Option<String>,
 }
 
-/// Give a role to a user
-///
-/// A role about a workspace or a workbench needs to know which one. Platform roles apply to everything.
+/// `chorus role grant`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -88,9 +90,7 @@ pub struct Grant {
     place: Place,
 }
 
-/// Take a role from a user
-///
-/// The role is named as it was granted, or by the id of the grant, which `chorus user get` shows in brackets.
+/// `chorus role revoke`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

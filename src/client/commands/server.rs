@@ -13,7 +13,7 @@ use crate::{
     proto::v1::{GetHealthCheckRequest, GetServerStatusRequest, ServerStatus, ServerStatusDetails},
 };
 
-/// Ask how the server is
+/// `chorus server`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show version, database and runtime of the server; details take the role Healthchecker

@@ -22,9 +22,7 @@ use crate::{
     },
 };
 
-/// Manage user accounts
-///
-/// A USER is an id, a user name, or @me. Digits only are an id; name:12 is the user named 12.
+/// `chorus user`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List users
@@ -32,6 +30,8 @@ pub enum Command {
     /// Show one user
     Get(One),
     /// Create a user
+    ///
+    /// The password is asked for on a terminal. Programs give it on standard input, or have one made.
     Create(Create),
     /// Change names, e-mail address or status of a user
     Update(Update),
@@ -52,7 +52,7 @@ pub struct One {
     user: Reference,
 }
 
-/// List users
+/// `chorus user list`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -82,15 +82,13 @@ pub struct List {
     paging: Paging,
 }
 
-/// Create a user
-///
-/// The password is asked for on a terminal. Programs give it on standard input, or have one made.
+/// `chorus user create`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   chorus user create ada --first-name Ada --last-name Lovelace --email ada@example.org
   chorus user create ada --first-name Ada --last-name Lovelace --password-stdin < password.txt
-  chorus user create ada --first-name Ada --last-name Lovelace --generate-password -o json | jq -r .password")]
+  chorus user create ada --first-name Ada --last-name Lovelace --generate-password -o json")]
 pub struct Create {
     /// User name to sign in with
     username: String,
@@ -101,8 +99,8 @@ pub struct Create {
     #[arg(long, value_name = "NAME")]
     last_name: String,
     /// E-mail address
-    #[arg(long, default_value = "")]
-    email: String,
+    #[arg(long)]
+    email: Option<String>,
     /// Whether the user can sign in
     #[arg(long, value_enum, default_value_t)]
     status: Status,
@@ -125,7 +123,7 @@ struct PasswordSource {
     mail_password: bool,
 }
 
-/// Change names, e-mail address or status of a user
+/// `chorus user update`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -176,7 +174,7 @@ impl Status {
     }
 }
 
-/// Delete a user
+/// `chorus user delete`.
 #[derive(Debug, Args)]
 pub struct Delete {
     /// Id or user name
@@ -295,7 +293,7 @@ impl Create {
             username: self.username,
             first_name: self.first_name,
             last_name: self.last_name,
-            email: self.email,
+            email: self.email.unwrap_or_default(),
             status: self.status.text(),
             password: text.clone(),
             ..User::default()

@@ -20,9 +20,7 @@ use crate::{
     },
 };
 
-/// Manage workspaces and their members
-///
-/// A WORKSPACE is an id, a name or a short name. Digits only are an id; name:12 is the workspace named 12.
+/// `chorus workspace`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the workspaces that you may see
@@ -80,7 +78,7 @@ impl Listing {
     }
 }
 
-/// List the workspaces that you may see
+/// `chorus workspace list`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -95,14 +93,14 @@ pub struct List {
     listing: Listing,
 }
 
-/// List the public workspaces
+/// `chorus workspace public`.
 #[derive(Debug, Args)]
 pub struct Public {
     #[command(flatten)]
     listing: Listing,
 }
 
-/// Create a workspace
+/// `chorus workspace create`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -116,7 +114,7 @@ pub struct Create {
     settings: Settings,
 }
 
-/// Change a workspace
+/// `chorus workspace update`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -197,7 +195,7 @@ enum Clipboard {
     Both,
 }
 
-/// Delete a workspace with its workbenches and memberships
+/// `chorus workspace delete`.
 #[derive(Debug, Args)]
 pub struct Delete {
     /// Id, name or short name
