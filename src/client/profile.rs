@@ -131,17 +131,15 @@ pub struct Target {
 impl Target {
     /// Looks at flags and environment (both in `globals`), then at the profile.
     pub fn choose(globals: &Globals, profiles: &Profiles) -> Result<Self> {
-        let named = globals.profile.clone();
+        // an empty variable is as good as none
+        let stated = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let (named, server) = (stated(&globals.profile), stated(&globals.server));
         let profile = named.clone().or_else(|| profiles.current.clone()).unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
         let known = profiles.profiles.get(&profile);
-        if known.is_none() && named.is_some() && globals.server.is_none() {
-            let names: Vec<_> = profiles.profiles.keys().map(String::as_str).collect();
-            return Err(Error::usage(format!("there is no profile {profile}")).hint(format!(
-                "profiles: {}; `chorus login --profile {profile} --server URL` makes it",
-                names.join(", ")
-            )));
+        if known.is_none() && named.is_some() && server.is_none() {
+            return Err(unknown_profile(&profile, profiles));
         }
-        let server = globals.server.as_deref().or(known.map(|p| p.server.as_str())).unwrap_or(DEFAULT_SERVER);
+        let server = server.as_deref().or(known.map(|p| p.server.as_str())).unwrap_or(DEFAULT_SERVER);
         let server = parse_server(server)?;
         if server.scheme() == "http" && !is_loopback(&server) && !globals.insecure_plaintext {
             return Err(Error::usage(format!("refusing to send credentials to {server} without encryption"))
@@ -160,6 +158,13 @@ impl Target {
     pub fn address(&self) -> &str {
         self.server.as_str().trim_end_matches('/')
     }
+}
+
+fn unknown_profile(name: &str, profiles: &Profiles) -> Error {
+    let known: Vec<_> = profiles.profiles.keys().map(String::as_str).collect();
+    let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
+    Error::usage(format!("there is no profile {name}"))
+        .hint(format!("`chorus login --profile {name} --server URL` makes it; there are: {known}"))
 }
 
 fn same_server(text: &str, server: &Url) -> bool {
@@ -224,6 +229,7 @@ mod tests {
             (Some("here"), None, profiles(), "here", "http://localhost:7777", Some("ada")),
             (None, Some("https://b.example.org"), profiles(), "lab", "https://b.example.org", None),
             (None, Some("https://LAB.example.org:443/"), profiles(), "lab", "https://lab.example.org", Some("ada")),
+            (Some(""), Some(""), profiles(), "lab", "https://lab.example.org", Some("ada")),
             (Some("new"), Some("https://c.example.org"), profiles(), "new", "https://c.example.org", None),
         ];
         for (profile, server, profiles, expected_profile, expected_server, username) in table {
@@ -258,7 +264,7 @@ mod tests {
     #[test]
     fn an_unknown_profile_needs_a_server() {
         let error = Target::choose(&globals(Some("nowhere"), None), &profiles()).unwrap_err();
-        assert!(error.to_string().contains("profiles: here, lab"), "{error}");
+        assert!(error.to_string().contains("there are: here, lab"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,688 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_chorus_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_chorus_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_chorus_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_chorus_using_subcommand
+    set -l cmd (__fish_chorus_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c chorus -n "__fish_chorus_needs_command" -s h -l help -d 'Print help'
+complete -c chorus -n "__fish_chorus_needs_command" -s V -l version -d 'Print version'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "serve" -d 'Run the server'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "migrate" -d 'Bring the database schema up to date, or tell whether it is'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "config" -d 'Look at the server\'s configuration'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "version" -d 'Print the version'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "login" -d 'Sign in to a server, and remember it'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "logout" -d 'End the session at the server, and forget it'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "whoami" -d 'Show who is signed in'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "password" -d 'Change your own password'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "user" -d 'Manage user accounts'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "role" -d 'See roles, grant and revoke them'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "workspace" -d 'Manage workspaces and their members'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "notification" -d 'Read your notifications'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "server" -d 'Ask how the server is'
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l config -d 'Configuration file in YAML; may be repeated, later files win' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l listen -d 'Address and port of the HTTP listener: REST, gRPC-web, documentation, metrics, health [default: 127.0.0.1:5000]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l grpc-listen -d 'Address and port of the gRPC listener [default: 127.0.0.1:5555]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l public-url -d 'The URL under which browsers reach the HTTP listener, when a proxy stands in front of it' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l cors-origin -d 'Origins (scheme, host and port, compared exactly) whose pages may call the API with the user\'s cookie' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l trusted-proxy -d 'Networks of the reverse proxies whose forwarding headers are believed, such as 10.0.0.0/8' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l request-timeout -d 'The longest that a call may take; streams are exempt [default: 30s]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l shutdown-timeout -d 'How long a stopping server waits for the calls that still run [default: 20s]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l data-dir -d 'Where the embedded database and the keyring live. Made with mode 0700 when it does not exist [default: ./chorus-data]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l keys -d 'The keyring with the keys that sign tokens and seal secrets. Back it up: sealed data is lost with it [default: the file `keys` in data_dir]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l database-url -d 'The database: postgres://USER:PASSWORD@HOST/NAME, or sqlite:FILE [default: the SQLite file `chorus.db` in data_dir]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l database-max-connections -d 'The most connections to the database that this process opens [default: 10]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l migrate -d 'Bring the database schema up to date at start [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l admin-username -d 'User name of the administrator that the first start creates [default: chorus]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used [default: 7d]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l registration-tenant -d 'Tenant of accounts that register themselves; the default tenant when not set' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l require-email -d 'Whether every user needs an e-mail address [default: false]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l workspace-admin-can-assign-data-manager -d 'Whether the administrator of a workspace may appoint its data manager [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l runtime -d 'What runs the desktops. This version has `none` only, which `auto` picks [one of: auto, none, local, kubernetes] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l log-format -d 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l log-level -d 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l metrics -d 'Whether the HTTP listener answers /metrics for Prometheus [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l workspace-creator-is-admin -d 'Whether who creates a workspace becomes its administrator [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l workspace-creator-is-data-manager -d 'Whether who creates a workspace becomes its data manager [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l workspace-gid-offset -d 'Added to the id of a workspace to form its Unix group id [default: 0]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l user-uid-offset -d 'Added to the id of a user to form the Unix user id [default: 0]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l config -d 'Configuration file in YAML; may be repeated, later files win' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l listen -d 'Address and port of the HTTP listener: REST, gRPC-web, documentation, metrics, health [default: 127.0.0.1:5000]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l grpc-listen -d 'Address and port of the gRPC listener [default: 127.0.0.1:5555]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l public-url -d 'The URL under which browsers reach the HTTP listener, when a proxy stands in front of it' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l cors-origin -d 'Origins (scheme, host and port, compared exactly) whose pages may call the API with the user\'s cookie' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l trusted-proxy -d 'Networks of the reverse proxies whose forwarding headers are believed, such as 10.0.0.0/8' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l request-timeout -d 'The longest that a call may take; streams are exempt [default: 30s]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l shutdown-timeout -d 'How long a stopping server waits for the calls that still run [default: 20s]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l data-dir -d 'Where the embedded database and the keyring live. Made with mode 0700 when it does not exist [default: ./chorus-data]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l keys -d 'The keyring with the keys that sign tokens and seal secrets. Back it up: sealed data is lost with it [default: the file `keys` in data_dir]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l database-url -d 'The database: postgres://USER:PASSWORD@HOST/NAME, or sqlite:FILE [default: the SQLite file `chorus.db` in data_dir]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l database-max-connections -d 'The most connections to the database that this process opens [default: 10]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l migrate -d 'Bring the database schema up to date at start [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l admin-username -d 'User name of the administrator that the first start creates [default: chorus]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used [default: 7d]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l registration-tenant -d 'Tenant of accounts that register themselves; the default tenant when not set' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l require-email -d 'Whether every user needs an e-mail address [default: false]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l workspace-admin-can-assign-data-manager -d 'Whether the administrator of a workspace may appoint its data manager [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l runtime -d 'What runs the desktops. This version has `none` only, which `auto` picks [one of: auto, none, local, kubernetes] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l log-format -d 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l log-level -d 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l metrics -d 'Whether the HTTP listener answers /metrics for Prometheus [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l workspace-creator-is-admin -d 'Whether who creates a workspace becomes its administrator [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l workspace-creator-is-data-manager -d 'Whether who creates a workspace becomes its data manager [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l workspace-gid-offset -d 'Added to the id of a workspace to form its Unix group id [default: 0]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l user-uid-offset -d 'Added to the id of a user to form the Unix user id [default: 0]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l check -d 'Change nothing; fail when a migration is pending'
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -s h -l help -d 'Print help'
+complete -c chorus -n "__fish_chorus_using_subcommand config; and not __fish_seen_subcommand_from show check example" -s h -l help -d 'Print help'
+complete -c chorus -n "__fish_chorus_using_subcommand config; and not __fish_seen_subcommand_from show check example" -f -a "show" -d 'Print the configuration that `serve` would use with the same flags, files and environment; passwords are redacted'
+complete -c chorus -n "__fish_chorus_using_subcommand config; and not __fish_seen_subcommand_from show check example" -f -a "check" -d 'Tell everything that is wrong with the configuration'
+complete -c chorus -n "__fish_chorus_using_subcommand config; and not __fish_seen_subcommand_from show check example" -f -a "example" -d 'Print a commented configuration file with every key and its default'
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Configuration file in YAML; may be repeated, later files win' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l listen -d 'Address and port of the HTTP listener: REST, gRPC-web, documentation, metrics, health [default: 127.0.0.1:5000]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l grpc-listen -d 'Address and port of the gRPC listener [default: 127.0.0.1:5555]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l public-url -d 'The URL under which browsers reach the HTTP listener, when a proxy stands in front of it' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l cors-origin -d 'Origins (scheme, host and port, compared exactly) whose pages may call the API with the user\'s cookie' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l trusted-proxy -d 'Networks of the reverse proxies whose forwarding headers are believed, such as 10.0.0.0/8' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l request-timeout -d 'The longest that a call may take; streams are exempt [default: 30s]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l shutdown-timeout -d 'How long a stopping server waits for the calls that still run [default: 20s]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l data-dir -d 'Where the embedded database and the keyring live. Made with mode 0700 when it does not exist [default: ./chorus-data]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l keys -d 'The keyring with the keys that sign tokens and seal secrets. Back it up: sealed data is lost with it [default: the file `keys` in data_dir]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l database-url -d 'The database: postgres://USER:PASSWORD@HOST/NAME, or sqlite:FILE [default: the SQLite file `chorus.db` in data_dir]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l database-max-connections -d 'The most connections to the database that this process opens [default: 10]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l migrate -d 'Bring the database schema up to date at start [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l admin-username -d 'User name of the administrator that the first start creates [default: chorus]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used [default: 7d]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l registration-tenant -d 'Tenant of accounts that register themselves; the default tenant when not set' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l require-email -d 'Whether every user needs an e-mail address [default: false]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l workspace-admin-can-assign-data-manager -d 'Whether the administrator of a workspace may appoint its data manager [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l runtime -d 'What runs the desktops. This version has `none` only, which `auto` picks [one of: auto, none, local, kubernetes] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l log-format -d 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l log-level -d 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l metrics -d 'Whether the HTTP listener answers /metrics for Prometheus [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l workspace-creator-is-admin -d 'Whether who creates a workspace becomes its administrator [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l workspace-creator-is-data-manager -d 'Whether who creates a workspace becomes its data manager [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l workspace-gid-offset -d 'Added to the id of a workspace to form its Unix group id [default: 0]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l user-uid-offset -d 'Added to the id of a user to form the Unix user id [default: 0]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l sources -d 'Also say where each value comes from'
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Configuration file in YAML; may be repeated, later files win' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l listen -d 'Address and port of the HTTP listener: REST, gRPC-web, documentation, metrics, health [default: 127.0.0.1:5000]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l grpc-listen -d 'Address and port of the gRPC listener [default: 127.0.0.1:5555]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l public-url -d 'The URL under which browsers reach the HTTP listener, when a proxy stands in front of it' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l cors-origin -d 'Origins (scheme, host and port, compared exactly) whose pages may call the API with the user\'s cookie' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l trusted-proxy -d 'Networks of the reverse proxies whose forwarding headers are believed, such as 10.0.0.0/8' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l request-timeout -d 'The longest that a call may take; streams are exempt [default: 30s]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l shutdown-timeout -d 'How long a stopping server waits for the calls that still run [default: 20s]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l data-dir -d 'Where the embedded database and the keyring live. Made with mode 0700 when it does not exist [default: ./chorus-data]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l keys -d 'The keyring with the keys that sign tokens and seal secrets. Back it up: sealed data is lost with it [default: the file `keys` in data_dir]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l database-url -d 'The database: postgres://USER:PASSWORD@HOST/NAME, or sqlite:FILE [default: the SQLite file `chorus.db` in data_dir]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l database-max-connections -d 'The most connections to the database that this process opens [default: 10]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l migrate -d 'Bring the database schema up to date at start [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l admin-username -d 'User name of the administrator that the first start creates [default: chorus]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used [default: 7d]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l registration-tenant -d 'Tenant of accounts that register themselves; the default tenant when not set' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l require-email -d 'Whether every user needs an e-mail address [default: false]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l workspace-admin-can-assign-data-manager -d 'Whether the administrator of a workspace may appoint its data manager [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l runtime -d 'What runs the desktops. This version has `none` only, which `auto` picks [one of: auto, none, local, kubernetes] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l log-format -d 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l log-level -d 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l metrics -d 'Whether the HTTP listener answers /metrics for Prometheus [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l workspace-creator-is-admin -d 'Whether who creates a workspace becomes its administrator [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l workspace-creator-is-data-manager -d 'Whether who creates a workspace becomes its data manager [default: true]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l workspace-gid-offset -d 'Added to the id of a workspace to form its Unix group id [default: 0]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l user-uid-offset -d 'Added to the id of a user to form the Unix user id [default: 0]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from example" -s h -l help -d 'Print help'
+complete -c chorus -n "__fish_chorus_using_subcommand version" -s h -l help -d 'Print help'
+complete -c chorus -n "__fish_chorus_using_subcommand login" -s u -l username -d 'User name; asked for when missing' -r
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l totp -d 'Code of the authenticator app, or a recovery code; asked for when the account needs one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand login" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l password-stdin -d 'Read the password from the first line of standard input'
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand login" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -l local -d 'Only forget the token here; the session stays open at the server until it expires'
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand password" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand password" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand password" -l password-stdin -d 'Read the current and the new password from the first two lines of standard input'
+complete -c chorus -n "__fish_chorus_using_subcommand password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand password" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "list" -d 'List users'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "get" -d 'Show one user'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "create" -d 'Create a user'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "update" -d 'Change names, e-mail address or status of a user'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "delete" -d 'Delete a user: sessions end, roles are taken away, the account cannot come back'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "disable" -d 'Lock a user out; sessions end at once'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "enable" -d 'Let a disabled user sign in again'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "reset-password" -d 'Give a user a temporary password, and turn the second factor off'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l search -d 'Only users whose names contain this text' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l workspace -d 'Only members of this workspace; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l workbench -d 'Only members of this workbench; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l id -d 'Only the user with this id; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l sort -d 'Field to sort by' -r -f -a "id\t''
+username\t''
+firstname\t''
+lastname\t''
+email\t''
+status\t''
+createdat\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l first-name -d 'Given name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l last-name -d 'Family name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l email -d 'E-mail address' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l status -d 'Whether the user can sign in' -r -f -a "active\t''
+disabled\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l password-stdin -d 'Read the password from the first line of standard input'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l generate-password -d 'Make a strong password and show it once, with the new user'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l mail-password -d 'Let the server make a temporary password and send it by e-mail'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l username -d 'New user name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l first-name -d 'New given name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l last-name -d 'New family name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l email -d 'New e-mail address; empty to remove it' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l status -d 'Whether the user can sign in' -r -f -a "active\t''
+disabled\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "list" -d 'List the roles that can be granted'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "permissions" -d 'List permissions, all or those of one role'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "grant" -d 'Give a role to a user'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "revoke" -d 'Take a role from a user'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l scope -d 'Only roles of this scope' -r -f -a "system\t''
+platform\t''
+workspace\t''
+workbench\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l workspace -d 'Workspace in which the role applies, by id or name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l workbench -d 'Workbench in which the role applies' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l all-workspaces -d 'The role applies in every workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l all-workbenches -d 'The role applies in every workbench'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l workspace -d 'Workspace in which the role applies, by id or name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l workbench -d 'Workbench in which the role applies' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l all-workspaces -d 'The role applies in every workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l all-workbenches -d 'The role applies in every workbench'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -f -a "list" -d 'List the workspaces that you may see'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -f -a "get" -d 'Show one workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -f -a "create" -d 'Create a workspace; you become its administrator'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -f -a "update" -d 'Change a workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -f -a "delete" -d 'Delete a workspace with its workbenches and memberships'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -f -a "public" -d 'List the public workspaces, with the person to ask for access'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -f -a "member" -d 'Manage who belongs to a workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l id -d 'Only the workspace with this id; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l search -d 'Only workspaces with this text in name, short name or description' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l sort -d 'Field to sort by' -r -f -a "id\t''
+name\t''
+shortname\t''
+description\t''
+status\t''
+ismain\t''
+createdat\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l short-name -d 'Short form of the name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l description -d 'What the workspace is for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l status -d 'Whether the workspace is in use' -r -f -a "active\t''
+inactive\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l visibility -d 'Who can find the workspace: its members, or everybody who is signed in' -r -f -a "private\t''
+public\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l network-policy -d 'What programs in it may reach: nothing outside, the hosts of --allowed-fqdn, or the Internet' -r -f -a "airgapped\t''
+allowlist\t''
+open\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l allowed-fqdn -d 'Host that may be reached with the network policy allowlist, such as *.example.org; may be repeated, replaces all' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l clipboard -d 'Which way text may be copied through a desktop\'s clipboard' -r -f -a "disabled\t''
+to-server\t''
+to-client\t''
+both\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l contact -d 'User whom others may ask about the workspace, by id or name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l main -d 'Whether this is the main workspace of its owner, who has at most one' -r -f -a "true\t''
+false\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l no-allowed-fqdns -d 'Empty the list of hosts that may be reached'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l no-contact -d 'Nobody is there to be asked'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l name -d 'New name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l short-name -d 'Short form of the name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l description -d 'What the workspace is for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l status -d 'Whether the workspace is in use' -r -f -a "active\t''
+inactive\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l visibility -d 'Who can find the workspace: its members, or everybody who is signed in' -r -f -a "private\t''
+public\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l network-policy -d 'What programs in it may reach: nothing outside, the hosts of --allowed-fqdn, or the Internet' -r -f -a "airgapped\t''
+allowlist\t''
+open\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l allowed-fqdn -d 'Host that may be reached with the network policy allowlist, such as *.example.org; may be repeated, replaces all' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l clipboard -d 'Which way text may be copied through a desktop\'s clipboard' -r -f -a "disabled\t''
+to-server\t''
+to-client\t''
+both\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l contact -d 'User whom others may ask about the workspace, by id or name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l main -d 'Whether this is the main workspace of its owner, who has at most one' -r -f -a "true\t''
+false\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l no-allowed-fqdns -d 'Empty the list of hosts that may be reached'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l no-contact -d 'Nobody is there to be asked'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l search -d 'Only workspaces with this text in name, short name or description' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l sort -d 'Field to sort by' -r -f -a "id\t''
+name\t''
+shortname\t''
+description\t''
+status\t''
+ismain\t''
+createdat\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l limit -d 'Show at most this many' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l desc -d 'Largest first, newest first, Z to A'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "list" -d 'List the members with their roles in the workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "add" -d 'Give a user a role in the workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "remove" -d 'Take one role, or all of them, from a user in the workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -f -a "list" -d 'List your notifications, newest first'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -f -a "read" -d 'Mark notifications as read'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l sort -d 'Field to sort by' -r -f -a "id\t''
+message\t''
+createdat\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l unread -d 'Only those that are not read yet'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l read -d 'Only those that are read'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l asc -d 'Smallest first, oldest first, A to Z'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l all -d 'Mark all of them'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show version, database and runtime of the server; details take the role Healthchecker'
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l server -d 'Address of the server, http://host:port (on this machine) or https://host[:port]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
