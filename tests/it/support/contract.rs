@@ -21,6 +21,8 @@ pub struct Rpc {
     pub public: bool,
     /// Declared, not built.
     pub planned: bool,
+    /// Open to sessions that have to change a temporary password first.
+    pub restricted: bool,
     /// Who may call; none when the option is missing or has not exactly one rule.
     pub access: Option<Access>,
     /// What is recorded; none when the option is missing.
@@ -130,6 +132,8 @@ impl Rpc {
             http: message("google.api.http").map(|rule| bindings(&rule)).unwrap_or_default(),
             public: flag("chorus.v1.public_endpoint"),
             planned: flag("chorus.v1.planned"),
+            restricted: message("chorus.v1.access")
+                .is_some_and(|m| m.get_field_by_name("restricted_session").unwrap().as_bool().unwrap()),
             access: message("chorus.v1.access").and_then(|m| Access::read(&m)),
             audit: message("chorus.v1.audit").map(|m| Audit::read(&m)),
             required: paths("required"),

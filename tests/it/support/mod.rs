@@ -1,8 +1,12 @@
-//! What several integration tests share: databases of both engines, the contract by reflection, generated files.
+//! What several integration tests share: databases of both engines, the running server, the contract by
+//! reflection, generated files.
 
 pub mod contract;
 pub mod golden;
 pub mod postgres;
+#[allow(dead_code, reason = "a harness also offers what the next test needs")]
+pub mod server;
+pub mod wire;
 
 use chorus::server::db::{Db, Engine, Options};
 use tempfile::TempDir;
