@@ -6,5 +6,6 @@ mod completions;
 mod contract;
 mod coverage;
 mod db;
+mod matrix;
 mod openapi;
 mod support;
