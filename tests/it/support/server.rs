@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use chorus::{
@@ -111,7 +111,10 @@ impl TestServer {
     pub async fn with(db: Db, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new("2026-03-01T08:00:00Z".parse().unwrap()));
-        let random = SeededRandom::new(7);
+        // every server of a test makes its own keys and ids, and the same ones in every run
+        static SEED: AtomicU64 = AtomicU64::new(0);
+        let seed = SEED.fetch_add(2, Ordering::Relaxed);
+        let random = SeededRandom::new(seed);
         // the first start would do this, with a password that is slow to hash
         let tenant = insert_tenant(&db, "default", clock.now()).await;
         let admin = insert_user(&db, tenant, "chorus", clock.now()).await;
@@ -119,8 +122,9 @@ impl TestServer {
         sql("UPDATE users SET password_hash = $1 WHERE id = $2").bind(hash).bind(admin.id).run(&db).await.unwrap();
 
         let config = configuration(dir.path(), settings);
-        let server =
-            Server::start(config, clock.clone(), Arc::new(SeededRandom::new(8)), Some(db.clone())).await.unwrap();
+        let server = Server::start(config, clock.clone(), Arc::new(SeededRandom::new(seed + 1)), Some(db.clone()))
+            .await
+            .unwrap();
         // reqwest takes the provider of the process; another test may have been faster
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
