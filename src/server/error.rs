@@ -1,8 +1,8 @@
 //! The one error type of the server, and its one way out.
 //!
-//! Services return [`Error`]; [`Error::into_status`] turns it into a gRPC status with exactly one
-//! [`ErrorDetail`](crate::proto::v1::ErrorDetail), from which the REST transport makes its body. What always holds: the
-//! message is public, the source is not; the source is only ever logged.
+//! Services return [`Error`]; [`Error::into_status`] turns it into a gRPC status with exactly one [`ErrorDetail`], from
+//! which the REST transport makes its body. What always holds: the message is public, the source is not; the source is
+//! only ever logged.
 
 use std::{fmt, time::Duration};
 

@@ -1,8 +1,8 @@
 //! The audit trail: one record a call, written with what the call did.
 //!
 //! A change writes its record in its own transaction ([`insert`]). Refusals and failures go through the [`Writer`], which
-//! collects what arrives within [`GROUP`] into one transaction and answers when it is on disk. More than
-//! [`PER_SECOND`] equal refusals a second (same actor or address, same action) are counted in one record instead of
+//! collects what arrives within `GROUP` into one transaction and answers when it is on disk. More than
+//! `PER_SECOND` equal refusals a second (same actor or address, same action) are counted in one record instead of
 //! repeated, so that a flood of them fills neither the disk nor the writer.
 
 use std::{

@@ -2,7 +2,7 @@
 //!
 //! A token names a row of `sessions`; user, status and roles are read from the store and kept in memory. One row,
 //! `access_version`, is raised in the transaction of every change of a session, user, role or membership. Before memory
-//! is trusted that row is read, at most once in [`CHECK_EVERY`]; when it moved, everything is forgotten. So sign-out,
+//! is trusted that row is read, at most once in `CHECK_EVERY`; when it moved, everything is forgotten. So sign-out,
 //! disabling a user and revoking a role take effect within a second on every replica, and at once on the one that did it.
 
 use std::{
