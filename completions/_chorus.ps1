@@ -208,7 +208,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('-u', '-u', [CompletionResultType]::ParameterName, 'User name; asked for when missing')
             [CompletionResult]::new('--username', '--username', [CompletionResultType]::ParameterName, 'User name; asked for when missing')
             [CompletionResult]::new('--totp', '--totp', [CompletionResultType]::ParameterName, 'Code of the authenticator app, or a recovery code; asked for when the account needs one')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -223,7 +223,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;logout' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -238,7 +238,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;whoami' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -252,7 +252,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;password' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -267,7 +267,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -295,7 +295,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--id', '--id', [CompletionResultType]::ParameterName, 'Only the user with this id; may be repeated')
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -310,7 +310,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;get' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -328,7 +328,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--last-name', '--last-name', [CompletionResultType]::ParameterName, 'Family name')
             [CompletionResult]::new('--email', '--email', [CompletionResultType]::ParameterName, 'E-mail address')
             [CompletionResult]::new('--status', '--status', [CompletionResultType]::ParameterName, 'Whether the user can sign in')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -350,7 +350,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--last-name', '--last-name', [CompletionResultType]::ParameterName, 'New family name')
             [CompletionResult]::new('--email', '--email', [CompletionResultType]::ParameterName, 'New e-mail address; empty to remove it')
             [CompletionResult]::new('--status', '--status', [CompletionResultType]::ParameterName, 'Whether the user can sign in')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -364,7 +364,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;delete' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -380,7 +380,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;disable' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -394,7 +394,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;enable' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -408,7 +408,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;reset-password' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -422,7 +422,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;role' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -441,7 +441,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         }
         'chorus;role;list' {
             [CompletionResult]::new('--scope', '--scope', [CompletionResultType]::ParameterName, 'Only roles of this scope')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -455,7 +455,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;role;permissions' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -471,7 +471,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         'chorus;role;grant' {
             [CompletionResult]::new('--workspace', '--workspace', [CompletionResultType]::ParameterName, 'Workspace in which the role applies, by id or name')
             [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Workbench in which the role applies')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -489,7 +489,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         'chorus;role;revoke' {
             [CompletionResult]::new('--workspace', '--workspace', [CompletionResultType]::ParameterName, 'Workspace in which the role applies, by id or name')
             [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Workbench in which the role applies')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -505,7 +505,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;workspace' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -530,7 +530,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--search', '--search', [CompletionResultType]::ParameterName, 'Only workspaces with this text in name, short name or description')
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -545,7 +545,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;workspace;get' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -568,7 +568,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--clipboard', '--clipboard', [CompletionResultType]::ParameterName, 'Which way text may be copied through a desktop''s clipboard')
             [CompletionResult]::new('--contact', '--contact', [CompletionResultType]::ParameterName, 'User whom others may ask about the workspace, by id or name')
             [CompletionResult]::new('--main', '--main', [CompletionResultType]::ParameterName, 'Whether this is the main workspace of its owner, who has at most one')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -594,7 +594,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--clipboard', '--clipboard', [CompletionResultType]::ParameterName, 'Which way text may be copied through a desktop''s clipboard')
             [CompletionResult]::new('--contact', '--contact', [CompletionResultType]::ParameterName, 'User whom others may ask about the workspace, by id or name')
             [CompletionResult]::new('--main', '--main', [CompletionResultType]::ParameterName, 'Whether this is the main workspace of its owner, who has at most one')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -610,7 +610,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;workspace;delete' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -629,7 +629,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--search', '--search', [CompletionResultType]::ParameterName, 'Only workspaces with this text in name, short name or description')
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -644,7 +644,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;workspace;member' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -663,7 +663,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         'chorus;workspace;member;list' {
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -679,7 +679,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         }
         'chorus;workspace;member;add' {
             [CompletionResult]::new('--role', '--role', [CompletionResultType]::ParameterName, 'Name of a role of scope workspace, as in `chorus role list --scope workspace`')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -694,7 +694,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         }
         'chorus;workspace;member;remove' {
             [CompletionResult]::new('--role', '--role', [CompletionResultType]::ParameterName, 'Only this role; without it the user leaves the workspace and its workbenches')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -708,7 +708,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;notification' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -726,7 +726,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         'chorus;notification;list' {
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -743,7 +743,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;notification;read' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -758,7 +758,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;server' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
@@ -773,7 +773,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;server;status' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host[:port]')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')

@@ -197,7 +197,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand -u 'User name; asked for when missing'
             cand --username 'User name; asked for when missing'
             cand --totp 'Code of the authenticator app, or a recovery code; asked for when the account needs one'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -211,7 +211,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;logout'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -225,7 +225,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;whoami'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -238,7 +238,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;password'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -252,7 +252,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -279,7 +279,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --id 'Only the user with this id; may be repeated'
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -293,7 +293,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;get'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -310,7 +310,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --last-name 'Family name'
             cand --email 'E-mail address'
             cand --status 'Whether the user can sign in'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -331,7 +331,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --last-name 'New family name'
             cand --email 'New e-mail address; empty to remove it'
             cand --status 'Whether the user can sign in'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -344,7 +344,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;delete'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -359,7 +359,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;disable'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -372,7 +372,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;enable'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -385,7 +385,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;reset-password'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -398,7 +398,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;role'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -416,7 +416,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         }
         &'chorus;role;list'= {
             cand --scope 'Only roles of this scope'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -429,7 +429,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;role;permissions'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -444,7 +444,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         &'chorus;role;grant'= {
             cand --workspace 'Workspace in which the role applies, by id or name'
             cand --workbench 'Workbench in which the role applies'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -461,7 +461,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         &'chorus;role;revoke'= {
             cand --workspace 'Workspace in which the role applies, by id or name'
             cand --workbench 'Workbench in which the role applies'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -476,7 +476,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;workspace'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -500,7 +500,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --search 'Only workspaces with this text in name, short name or description'
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -514,7 +514,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;workspace;get'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -536,7 +536,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --clipboard 'Which way text may be copied through a desktop''s clipboard'
             cand --contact 'User whom others may ask about the workspace, by id or name'
             cand --main 'Whether this is the main workspace of its owner, who has at most one'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -561,7 +561,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --clipboard 'Which way text may be copied through a desktop''s clipboard'
             cand --contact 'User whom others may ask about the workspace, by id or name'
             cand --main 'Whether this is the main workspace of its owner, who has at most one'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -576,7 +576,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;workspace;delete'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -594,7 +594,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --search 'Only workspaces with this text in name, short name or description'
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -608,7 +608,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;workspace;member'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -626,7 +626,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         &'chorus;workspace;member;list'= {
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -641,7 +641,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         }
         &'chorus;workspace;member;add'= {
             cand --role 'Name of a role of scope workspace, as in `chorus role list --scope workspace`'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -655,7 +655,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         }
         &'chorus;workspace;member;remove'= {
             cand --role 'Only this role; without it the user leaves the workspace and its workbenches'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -668,7 +668,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;notification'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -685,7 +685,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         &'chorus;notification;list'= {
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -701,7 +701,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;notification;read'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -715,7 +715,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;server'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
@@ -729,7 +729,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand status 'Show version, database and runtime of the server; details take the role Healthchecker'
         }
         &'chorus;server;status'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host[:port]'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
             cand --profile 'Profile to use instead of the current one'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'

@@ -40,7 +40,7 @@ mod trace;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Client options")]
 pub struct Globals {
-    /// Address of the server, http://host:port (on this machine) or https://host[:port]
+    /// Address of the server, http://host:port (on this machine) or https://host:port
     #[arg(long, global = true, env = "CHORUS_SERVER", hide_env_values = true, value_name = "URL")]
     pub server: Option<String>,
 
