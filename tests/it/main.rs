@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod attacks;
+mod audit;
 mod completions;
 mod contract;
 mod coverage;
 mod db;
 mod matrix;
 mod openapi;
+mod replicas;
 mod support;

@@ -47,8 +47,8 @@ pub struct TestServer {
     channel: Channel,
     random: SeededRandom,
     numbers: AtomicU32,
-    _database: Option<Database>,
-    _dir: TempDir,
+    database: Option<Database>,
+    dir: TempDir,
 }
 
 /// Somebody who is signed in.
@@ -104,17 +104,13 @@ impl TestServer {
         let database = Database::sqlite();
         let db = database.open().await;
         db.migrate().await.unwrap();
-        Self { _database: Some(database), ..Self::with(db, settings).await }
+        Self { database: Some(database), ..Self::with(db, settings).await }
     }
 
     /// A server on this database, which has the current schema and nothing in it.
     pub async fn with(db: Db, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new("2026-03-01T08:00:00Z".parse().unwrap()));
-        // every server of a test makes its own keys and ids, and the same ones in every run
-        static SEED: AtomicU64 = AtomicU64::new(0);
-        let seed = SEED.fetch_add(2, Ordering::Relaxed);
-        let random = SeededRandom::new(seed);
         // the first start would do this, with a password that is slow to hash
         let tenant = insert_tenant(&db, "default", clock.now()).await;
         let admin = insert_user(&db, tenant, "chorus", clock.now()).await;
@@ -122,9 +118,8 @@ impl TestServer {
         sql("UPDATE users SET password_hash = $1 WHERE id = $2").bind(hash).bind(admin.id).run(&db).await.unwrap();
 
         let config = configuration(dir.path(), settings);
-        let server = Server::start(config, clock.clone(), Arc::new(SeededRandom::new(seed + 1)), Some(db.clone()))
-            .await
-            .unwrap();
+        let server =
+            Server::start(config, clock.clone(), Arc::new(SeededRandom::new(seed())), Some(db.clone())).await.unwrap();
         // reqwest takes the provider of the process; another test may have been faster
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -138,10 +133,10 @@ impl TestServer {
             server,
             http,
             channel,
-            random,
+            random: SeededRandom::new(seed()),
             numbers: AtomicU32::new(0),
-            _database: None,
-            _dir: dir,
+            database: None,
+            dir,
         };
         this.admin = this.open_session(&admin).await;
         let own = admin.id.to_string();
@@ -150,9 +145,32 @@ impl TestServer {
         this
     }
 
-    /// Stops the server gracefully.
-    pub async fn stop(self) {
+    /// Stops the server gracefully; the database stays for whoever wants to look.
+    pub async fn stop(self) -> Option<Database> {
         self.server.stop().await;
+        self.database
+    }
+
+    /// Another server on the same database, with the same keys and the same time.
+    pub async fn replica(&self) -> Self {
+        let keys = self.dir.path().join("data/keys").display().to_string();
+        let (config, dir) = (configuration(self.dir.path(), &[("keys", &keys)]), tempfile::tempdir().unwrap());
+        let random = Arc::new(SeededRandom::new(seed()));
+        let server = Server::start(config, self.clock.clone(), random, Some(self.db.clone())).await.unwrap();
+        let channel = Channel::from_shared(format!("http://{}", server.grpc())).unwrap().connect_lazy();
+        Self {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            tenant: self.tenant,
+            admin: self.admin.clone(),
+            server,
+            http: self.http.clone(),
+            channel,
+            random: SeededRandom::new(seed()),
+            numbers: AtomicU32::new(1_000_000),
+            database: None,
+            dir,
+        }
     }
 
     /// `http://127.0.0.1:<port>`.
@@ -323,6 +341,12 @@ impl From<Status> for Failure {
         let reason = error::detail(&status).map(|detail| detail.reason).unwrap_or_default();
         Self { code: status.code(), reason, message: status.message().to_owned() }
     }
+}
+
+/// Every server of a test makes its own keys and ids, and the same ones in every run.
+fn seed() -> u64 {
+    static SEED: AtomicU64 = AtomicU64::new(0);
+    SEED.fetch_add(1, Ordering::Relaxed)
 }
 
 fn configuration(dir: &std::path::Path, settings: &[(&str, &str)]) -> config::Config {
