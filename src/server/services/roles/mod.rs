@@ -106,6 +106,9 @@ pub async fn of(on: impl Into<On<'_>>, user: i64) -> Result<Vec<Assignment>> {
 /// The assignments of these users, by user; each user's by id. One query, whatever their number.
 pub async fn of_all(on: impl Into<On<'_>>, users: &[i64]) -> Result<HashMap<i64, Vec<Assignment>>> {
     let mut all: HashMap<i64, Vec<Assignment>> = HashMap::new();
+    if users.is_empty() {
+        return Ok(all);
+    }
     for row in sessions::assignments(on, users).await? {
         all.entry(row.user_id).or_default().push(row.assignment());
     }

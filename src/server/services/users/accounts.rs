@@ -44,6 +44,10 @@ impl Users {
         let to = Recipient { tenant_id: tenant, user_id: account.id };
         let held = roles::grant_to(&mut change, &call, to, AUTHENTICATED, Context::user(account.id)).await?;
         note(&call, &account);
+        if call.is_visitor() {
+            // whoever registers acts for the account that comes of it
+            call.call().subjects().actor = Some((tenant, account.id, account.username.clone()));
+        }
         change.commit().await?;
         Ok(message(&account, &[held.assignment()], &self.base.config))
     }
