@@ -4,6 +4,7 @@
 
 mod attacks;
 mod audit;
+mod authentication;
 mod completions;
 mod contract;
 mod coverage;
@@ -12,3 +13,4 @@ mod matrix;
 mod openapi;
 mod replicas;
 mod support;
+mod users;
