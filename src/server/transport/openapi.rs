@@ -13,7 +13,7 @@ use prost_reflect::{DescriptorPool, FieldDescriptor, FileDescriptor, Kind, Messa
 use serde_json::{Map, Value, json};
 
 use self::schemas::{Schemas, is_well_known};
-use super::rest::binding::{Binding, Payload, bindings};
+use super::rest::binding::{Binding, Payload, Reply, bindings};
 
 const ERROR_SCHEMA: &str = "#/components/schemas/chorus.v1.ChorusErrorResponse";
 
@@ -100,7 +100,7 @@ fn operation(binding: &Binding, nth: usize, schemas: &mut Schemas) -> Result<Val
 }
 
 fn responses(binding: &Binding, schemas: &mut Schemas) -> Value {
-    let kind = match (binding.raw_reply, binding.rpc.streaming) {
+    let kind = match (matches!(binding.reply, Reply::Raw), binding.rpc.streaming) {
         (true, _) => "*/*",
         (_, true) => "application/x-ndjson",
         _ => "application/json",

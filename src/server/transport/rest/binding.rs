@@ -1,11 +1,13 @@
 //! The REST bindings of the contract: which method and path reach which RPC, and where the request's fields come from.
 //! They are read once at start; serving and OpenAPI use the same list.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 use http::{Method, Uri};
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor, Value};
 
-use super::template::Template;
+use super::{emit::Layout, template::Template};
 use crate::server::pipeline::rpc::{self, Rpc};
 
 /// One method and path of one RPC.
@@ -25,8 +27,17 @@ pub struct Binding {
     pub rpc: &'static Rpc,
     /// The path of the RPC over gRPC.
     pub uri: Uri,
-    /// The reply is raw bytes with a media type (`google.api.HttpBody`), not JSON.
-    pub raw_reply: bool,
+    /// How the reply is written.
+    pub reply: Reply,
+}
+
+/// How the reply of an RPC is written.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// As JSON.
+    Json(Arc<Layout>),
+    /// As the bytes that it holds, with their media type (`google.api.HttpBody`).
+    Raw,
 }
 
 /// What the body of a request fills.
@@ -76,7 +87,10 @@ impl Binding {
             method: Method::from_bytes(verb.as_bytes())?,
             variables,
             body: Payload::new(&text(rule, "body"), &input)?,
-            raw_reply: method.output().full_name() == "google.api.HttpBody",
+            reply: match method.output().full_name() {
+                "google.api.HttpBody" => Reply::Raw,
+                _ => Reply::Json(Arc::new(Layout::new(&method.output()))),
+            },
             rpc: rpc::find(&grpc_path).context("the pipeline does not know this RPC")?,
             uri: grpc_path.parse()?,
             descriptor: method.clone(),

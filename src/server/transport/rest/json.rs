@@ -1,20 +1,11 @@
-//! JSON of messages, both ways.
-//!
-//! Out: every field is written, so that clients find what they look for: 64-bit integers as strings, enums by name, an
-//! unset message as `null`; fields of a `oneof` and `optional` fields only when set. (The serializer of `prost-reflect`
-//! leaves unset messages out.)
-//! In: JSON or proto names; an unknown or repeated field is an error with its position.
+//! Messages from JSON: by JSON or proto names; an unknown or repeated field is an error with its position.
 
 use std::{borrow::Cow, collections::HashSet, fmt};
 
-use base64::{display::Base64Display, prelude::BASE64_STANDARD};
-use prost_reflect::{
-    DeserializeOptions, DynamicMessage, Kind, MapKey, MessageDescriptor, ReflectMessage, SerializeOptions, Value,
-};
+use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, Value};
 use serde::{
     Deserializer,
     de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
-    ser::{Error as _, Serialize, SerializeMap, Serializer},
 };
 
 use crate::server::error::{Error, Result};
@@ -143,99 +134,12 @@ impl<'de> Visitor<'de> for NoRepeats {
 #[derive(serde::Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A message as JSON with every field.
-pub struct Emitted<'a>(pub &'a DynamicMessage);
-
-impl Serialize for Emitted<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let descriptor = self.0.descriptor();
-        if descriptor.full_name().starts_with("google.protobuf.") {
-            return self.0.serialize_with_options(serializer, &SerializeOptions::new().skip_default_fields(false));
-        }
-        let mut map = serializer.serialize_map(None)?;
-        for field in descriptor.fields() {
-            if !field.supports_presence() || self.0.has_field(&field) {
-                map.serialize_entry(field.json_name(), &Field(&self.0.get_field(&field), &field.kind()))?;
-            } else if field.containing_oneof().is_none() {
-                map.serialize_entry(field.json_name(), &())?;
-            }
-        }
-        map.end()
-    }
-}
-
-/// The value of a field: a list, a map or a single one.
-struct Field<'a>(&'a Value, &'a Kind);
-
-impl Serialize for Field<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::List(list) => serializer.collect_seq(list.iter().map(|value| Single(value, self.1))),
-            Value::Map(entries) => {
-                let entry = self.1.as_message().ok_or_else(|| S::Error::custom("a map without entry type"))?;
-                let kind = entry.map_entry_value_field().kind();
-                // sorted, so that equal answers are equal bytes
-                let mut entries: Vec<_> =
-                    entries.iter().map(|(key, value)| (key_text(key), Single(value, &kind))).collect();
-                entries.sort_by(|a, b| a.0.cmp(&b.0));
-                serializer.collect_map(entries)
-            }
-            value => Single(value, self.1).serialize(serializer),
-        }
-    }
-}
-
-fn key_text(key: &MapKey) -> Cow<'_, str> {
-    match key {
-        MapKey::String(key) => Cow::Borrowed(key),
-        MapKey::Bool(key) => key.to_string().into(),
-        MapKey::I32(key) => key.to_string().into(),
-        MapKey::I64(key) => key.to_string().into(),
-        MapKey::U32(key) => key.to_string().into(),
-        MapKey::U64(key) => key.to_string().into(),
-    }
-}
-
-struct Single<'a>(&'a Value, &'a Kind);
-
-impl Serialize for Single<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::I32(value) => serializer.serialize_i32(*value),
-            Value::U32(value) => serializer.serialize_u32(*value),
-            Value::I64(value) => serializer.collect_str(value),
-            Value::U64(value) => serializer.collect_str(value),
-            Value::F32(value) if value.is_finite() => serializer.serialize_f32(*value),
-            Value::F32(value) => serializer.serialize_str(not_finite(f64::from(*value))),
-            Value::F64(value) if value.is_finite() => serializer.serialize_f64(*value),
-            Value::F64(value) => serializer.serialize_str(not_finite(*value)),
-            Value::String(value) => serializer.serialize_str(value),
-            Value::Bytes(value) => serializer.collect_str(&Base64Display::new(value, &BASE64_STANDARD)),
-            Value::EnumNumber(number) => match self.1.as_enum().and_then(|kind| kind.get_value(*number)) {
-                Some(value) => serializer.serialize_str(value.name()),
-                None => serializer.serialize_i32(*number),
-            },
-            Value::Message(message) => Emitted(message).serialize(serializer),
-            Value::List(_) | Value::Map(_) => Err(S::Error::custom("a list inside a list")),
-        }
-    }
-}
-
-fn not_finite(value: f64) -> &'static str {
-    match value {
-        value if value.is_nan() => "NaN",
-        value if value > 0.0 => "Infinity",
-        _ => "-Infinity",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::proto;
+    use crate::{proto, server::transport::rest::emitted::Emitted};
 
     fn descriptor(name: &str) -> MessageDescriptor {
         proto::pool().get_message_by_name(&format!("chorus.v1.{name}")).unwrap()

@@ -11,6 +11,9 @@
 //! over in either direction; extensions (the [`Origin`](super::origin::Origin)) cross unchanged.
 
 pub mod binding;
+pub mod emit;
+#[cfg(test)]
+mod emitted;
 pub mod errors;
 pub mod json;
 pub mod query;
@@ -27,15 +30,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header, request
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, Value};
 use tonic::{Code, Status};
 
 use self::{
-    binding::{Binding, Payload},
+    binding::{Binding, Payload, Reply},
     routes::{Route, Routes},
 };
 use super::{deadline::GRPC_TIMEOUT, grpc::Core, limit};
-use crate::server::error::{Error, Kind, Result};
+use crate::{
+    proto::google::api::HttpBody,
+    server::error::{Error, Kind, Result},
+};
 
 /// Request headers that the gRPC side sees.
 static INCOMING: [HeaderName; 7] = [
@@ -57,6 +63,8 @@ static OUTGOING: [HeaderName; 6] = [
     header::RETRY_AFTER,
     HeaderName::from_static("x-chorus-truncated"),
 ];
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Serves REST in front of the gRPC router.
 #[derive(Debug, Clone)]
@@ -190,31 +198,24 @@ async fn unary(answer: Response, binding: &Binding) -> Result<Response, Status> 
         None => return Err(Status::internal("the reply has no status")),
     }
     let mut bytes = body.to_bytes();
-    let reply =
-        unframe(&mut bytes, binding.descriptor.output())?.ok_or_else(|| Status::internal("the reply is empty"))?;
-    let mut response = if binding.raw_reply { raw(&reply)? } else { emitted(&reply)? };
+    let reply = unframe(&mut bytes)?.ok_or_else(|| Status::internal("the reply is empty"))?;
+    let mut response = match &binding.reply {
+        Reply::Json(layout) => answer_with(JSON, Body::from(emit::to_json(layout, &reply)?)),
+        Reply::Raw => raw(reply)?,
+    };
     copy(&OUTGOING, &head.headers, response.headers_mut());
     // answers depend on who asks
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
-fn emitted(reply: &DynamicMessage) -> Result<Response, Status> {
-    let mut out = Vec::with_capacity(512);
-    serde_json::to_writer(&mut out, &json::Emitted(reply)).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(answer_with(HeaderValue::from_static("application/json"), Body::from(out)))
-}
-
 /// A reply that is a file of its own, such as a logo. It is some user's upload, so a browser must not guess its type or
 /// run it.
-fn raw(reply: &DynamicMessage) -> Result<Response, Status> {
-    let text = reply.get_field_by_name("content_type");
-    let kind = text.as_deref().and_then(Value::as_str).unwrap_or_default();
-    let kind = if kind.is_empty() { "application/octet-stream" } else { kind };
+fn raw(reply: Bytes) -> Result<Response, Status> {
+    let reply = HttpBody::decode(reply).map_err(|error| Status::internal(error.to_string()))?;
+    let kind = if reply.content_type.is_empty() { "application/octet-stream" } else { &reply.content_type };
     let kind = HeaderValue::from_str(kind).map_err(|_| Status::internal("the reply has a bad content type"))?;
-    let data = reply.get_field_by_name("data");
-    let data = data.as_deref().and_then(Value::as_bytes).cloned().unwrap_or_default();
-    let mut response = answer_with(kind, Body::from(data));
+    let mut response = answer_with(kind, Body::from(reply.data));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -237,8 +238,8 @@ fn frame(message: &DynamicMessage) -> Bytes {
     out.freeze()
 }
 
-/// Takes the next message off the bytes; `None` when it is not complete yet.
-fn unframe(bytes: &mut Bytes, output: MessageDescriptor) -> Result<Option<DynamicMessage>, Status> {
+/// Takes the next encoded message off the bytes; `None` when it is not complete yet.
+fn unframe(bytes: &mut Bytes) -> Result<Option<Bytes>, Status> {
     let Some((&[flag, a, b, c, d], rest)) = bytes.split_first_chunk::<5>() else { return Ok(None) };
     let len = u32::from_be_bytes([a, b, c, d]) as usize;
     if rest.len() < len {
@@ -248,6 +249,5 @@ fn unframe(bytes: &mut Bytes, output: MessageDescriptor) -> Result<Option<Dynami
         return Err(Status::internal("the reply is compressed"));
     }
     bytes.advance(5);
-    let message = bytes.split_to(len);
-    DynamicMessage::decode(output, message).map(Some).map_err(|error| Status::internal(error.to_string()))
+    Ok(Some(bytes.split_to(len)))
 }

@@ -110,7 +110,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::{proto, server::transport::rest::json::Emitted};
+    use crate::{proto, server::transport::rest::emitted::Emitted};
 
     fn read(message: &str, query: &str) -> Result<Json> {
         let descriptor = proto::pool().get_message_by_name(&format!("chorus.v1.{message}")).unwrap();

@@ -9,10 +9,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderValue, header, request::Parts};
 use http_body_util::BodyExt;
-use prost_reflect::MessageDescriptor;
 use tonic::{Code, Status};
 
-use super::{answer_with, binding::Binding, errors, json::Emitted, unframe};
+use super::{
+    answer_with,
+    binding::{Binding, Reply},
+    emit, errors, unframe,
+};
 
 #[derive(Debug, Clone, Copy)]
 enum Form {
@@ -30,7 +33,7 @@ pub fn answer(answer: Response, binding: &Binding, parts: &Parts) -> Response {
     let state = State {
         body: Some(answer.into_body()),
         buffer: BytesMut::new(),
-        output: binding.descriptor.output(),
+        reply: binding.reply.clone(),
         instance: parts.uri.path().into(),
         form,
     };
@@ -45,7 +48,7 @@ struct State {
     /// `None` after a failure.
     body: Option<Body>,
     buffer: BytesMut,
-    output: MessageDescriptor,
+    reply: Reply,
     instance: Box<str>,
     form: Form,
 }
@@ -67,12 +70,13 @@ impl State {
     async fn message(&mut self) -> Result<Option<Vec<u8>>, Status> {
         loop {
             let mut bytes = self.buffer.split().freeze();
-            let message = unframe(&mut bytes, self.output.clone())?;
+            let message = unframe(&mut bytes)?;
             self.buffer = BytesMut::from(bytes);
             if let Some(message) = message {
-                return serde_json::to_vec(&Emitted(&message))
-                    .map(Some)
-                    .map_err(|error| Status::internal(error.to_string()));
+                return match &self.reply {
+                    Reply::Json(layout) => emit::to_json(layout, &message).map(Some),
+                    Reply::Raw => Err(Status::internal("a stream of raw bytes has no form over REST")),
+                };
             }
             let Some(body) = &mut self.body else { return Ok(None) };
             let Some(frame) = body.frame().await else { return Ok(None) };
