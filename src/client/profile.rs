@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
@@ -70,11 +71,12 @@ impl Profiles {
     }
 }
 
-/// Where the client keeps its files: `$XDG_CONFIG_HOME/chorus` or what the system has for it.
+/// Where the client keeps its files: `$XDG_CONFIG_HOME/chorus`, or `~/.config/chorus`.
 pub fn folder() -> Result<PathBuf> {
-    directories::ProjectDirs::from("", "", "chorus")
-        .map(|dirs| dirs.config_dir().to_owned())
-        .ok_or_else(|| Error::failure("this account has no home folder to keep a configuration in").hint("set HOME"))
+    match Xdg::new() {
+        Ok(folders) => Ok(folders.config_dir().join("chorus")),
+        Err(_) => Err(Error::failure("this account has no home folder to keep a configuration in").hint("set HOME")),
+    }
 }
 
 fn file(folder: &Path) -> PathBuf {

@@ -12,6 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     access::{
@@ -42,6 +43,7 @@ pub struct Server {
     stop: CancellationToken,
     serving: JoinHandle<()>,
     upkeep: Option<JoinHandle<()>>,
+    health: HealthReporter,
 }
 
 /// Serves until SIGTERM or SIGINT, then stops gracefully.
@@ -118,6 +120,7 @@ impl Server {
             hasher,
             clock,
             random: random.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
         });
         let metrics = config.metrics.then(|| Metrics::install(started)).transpose()?;
         let upkeep = metrics.clone().map(|metrics| tokio::spawn(metrics.upkeep()));
@@ -137,7 +140,7 @@ impl Server {
             let (stop, deadline) = (stop.clone(), base.config.shutdown_timeout);
             transport::listen::serve(listeners, transports.http, transports.grpc, stop, deadline)
         });
-        Ok(Self { http, grpc, first_admin, shared, db, stop, serving, upkeep })
+        Ok(Self { http, grpc, first_admin, shared, db, stop, serving, upkeep, health: transports.health })
     }
 
     /// The address of the HTTP listener.
@@ -162,6 +165,8 @@ impl Server {
 
     /// Stops: takes nothing new, finishes what runs within the deadline, writes what is to be written.
     pub async fn stop(self) {
+        // probes learn first that nothing new is taken
+        self.health.set_service_status("", ServingStatus::NotServing).await;
         self.stop.cancel();
         if self.serving.await.is_err() {
             tracing::error!(target: "chorus", "the listeners failed");

@@ -1,5 +1,6 @@
 //! Who somebody is and what they may do: roles and permissions, passwords, keys and tokens.
 
+pub mod address;
 pub mod audit;
 pub mod caller;
 pub mod catalogue;

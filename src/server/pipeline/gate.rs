@@ -25,7 +25,7 @@ use super::{
 };
 use crate::server::{
     access::{
-        audit,
+        address, audit,
         caller::Caller,
         catalogue::Permission,
         decide::{Roles, Visible, denied},
@@ -34,6 +34,7 @@ use crate::server::{
         token,
     },
     clock::Clock,
+    config::Network,
     error::{Error, Kind, Result},
     random::Random,
     transport::origin::Origin,
@@ -53,6 +54,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and secrets.
     pub random: Arc<dyn Random>,
+    /// Proxies whose word about the client's address is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// The gate.
@@ -383,7 +386,7 @@ impl Gate {
             rpc,
             request_id: origin.map_or_else(|| self.0.random.uuid().to_string().into(), |o| o.request_id.clone()),
             instance: origin.map_or_else(|| rpc.path.into(), |o| o.instance.clone()),
-            address: origin.and_then(|o| o.peer).map(|peer| peer.ip()),
+            address: address::client(origin.and_then(|o| o.peer), headers, &self.0.trusted_proxies),
             user_agent: user_agent.chars().take(256).collect(),
             now: self.0.clock.now(),
             shared: self.0.clone(),

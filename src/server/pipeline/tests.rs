@@ -88,6 +88,7 @@ impl World {
             hasher: Hasher::new(random.clone()),
             clock: clock.clone(),
             random,
+            trusted_proxies: Vec::new(),
         });
         Self { gate: Gate::new(shared.clone()), shared, db, clock }
     }
