@@ -50,7 +50,7 @@ fn message(row: Notification) -> v1::Notification {
         tenant_id: wire_id(row.tenant_id),
         user_id: wire_id(row.user_id),
         message: row.message,
-        content: content(row.content.0),
+        content: content(Content::read(row.content.0)),
         created_at: Some(timestamp(row.created_at)),
         read_at: row.read_at.map(timestamp),
     }

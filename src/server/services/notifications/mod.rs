@@ -59,8 +59,15 @@ pub enum Content {
     },
     /// Nothing but the message.
     #[default]
-    #[serde(other)]
     Plain,
+}
+
+impl Content {
+    /// Reads what is stored. Whatever is not known here, such as what a newer replica stored, is no reason to hide the
+    /// message.
+    fn read(stored: serde_json::Value) -> Self {
+        serde_json::from_value(stored).unwrap_or_default()
+    }
 }
 
 /// Tells a user something, as a part of the change that it is about.
@@ -112,6 +119,8 @@ impl Marked {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::proto::v1::Sort;
 
@@ -155,9 +164,10 @@ mod tests {
             (request, r#"{"type":"approvalRequest","approvalRequestId":7,"autoapproved":true}"#),
         ] {
             assert_eq!(serde_json::to_string(&content).unwrap(), text);
-            assert_eq!(serde_json::from_str::<Content>(text).unwrap(), content);
+            assert_eq!(Content::read(serde_json::from_str(text).unwrap()), content);
         }
-        let newer = serde_json::from_str::<Content>(r#"{"type":"somethingNewer","x":1}"#).unwrap();
-        assert_eq!(newer, Content::Plain, "a newer replica's content reads as plain");
+        for unknown in [json!({}), json!(null), json!({"type": "somethingNewer", "x": 1})] {
+            assert_eq!(Content::read(unknown.clone()), Content::Plain, "{unknown}");
+        }
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Notification {
     pub tenant_id: i64,
     pub user_id: i64,
     pub message: String,
-    pub content: Json<Content>,
+    pub content: Json<serde_json::Value>,
     pub created_at: DateTime<Utc>,
     pub read_at: Option<DateTime<Utc>>,
 }

@@ -4,7 +4,7 @@
 //! request does not have are ignored, as clients add their own; a value that does not fit its field is an error.
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD, Engine as _};
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
 
 use crate::server::error::{Error, Result};
 
@@ -91,8 +91,13 @@ fn scalar(kind: &Kind, text: &str) -> Result<Value, &'static str> {
             let engines = [BASE64_STANDARD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD];
             Value::Bytes(engines.iter().find_map(|engine| engine.decode(text).ok()).ok_or("base64")?.into())
         }
-        // well-known types read their own JSON text
         Kind::Message(kind) => {
+            if let Some(value) = wrapped(kind) {
+                let mut message = DynamicMessage::new(kind.clone());
+                message.set_field(&value, scalar(&value.kind(), text)?);
+                return Ok(Value::Message(message));
+            }
+            // other well-known types read their own JSON text
             let quoted = serde_json::Value::String(text.to_owned());
             let expected = match kind.full_name() {
                 "google.protobuf.Timestamp" => "a time such as 2026-01-31T12:00:00Z",
@@ -102,6 +107,13 @@ fn scalar(kind: &Kind, text: &str) -> Result<Value, &'static str> {
             Value::Message(DynamicMessage::deserialize(kind.clone(), quoted).map_err(|_| expected)?)
         }
     })
+}
+
+/// The field of a message that only makes a value optional, such as `google.protobuf.BoolValue`: it is written as the
+/// value alone.
+fn wrapped(message: &MessageDescriptor) -> Option<FieldDescriptor> {
+    let wraps = message.parent_file().name() == "google/protobuf/wrappers.proto";
+    message.get_field_by_name("value").filter(|_| wraps)
 }
 
 #[cfg(test)]
@@ -144,6 +156,15 @@ mod tests {
         assert_eq!(json["filter"]["statusesIn"].as_array().unwrap().len(), 1);
         let json = read("ListPlatformAuditRequest", "filter.fromTime=2024-01-02T03:04:05Z").unwrap();
         assert_eq!(json["filter"]["fromTime"], "2024-01-02T03:04:05Z");
+    }
+
+    #[test]
+    fn optional_values_are_written_plainly() {
+        for (query, read_only) in [("isRead=true", json!(true)), ("isRead=0", json!(false)), ("", Json::Null)] {
+            assert_eq!(read("GetNotificationsRequest", query).unwrap()["isRead"], read_only, "{query}");
+        }
+        let error = read("GetNotificationsRequest", "isRead=maybe").unwrap_err();
+        assert_eq!(error.message(), "`isRead` must be true or false.");
     }
 
     #[test]
