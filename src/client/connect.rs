@@ -22,7 +22,7 @@ use super::{
     trace,
 };
 use crate::proto::v1::{
-    authentication_service_client::AuthenticationServiceClient,
+    ChorusErrorCode, authentication_service_client::AuthenticationServiceClient,
     authorization_service_client::AuthorizationServiceClient, health_service_client::HealthServiceClient,
     notification_service_client::NotificationServiceClient, user_service_client::UserServiceClient,
     workspace_service_client::WorkspaceServiceClient,
@@ -141,6 +141,11 @@ impl Session {
     /// Adds what only the session knows to an error.
     fn explain(&self, error: Error, status: &Status) -> Error {
         match (status.code(), error.exit()) {
+            (Code::Unauthenticated, _)
+                if self.token.is_none() && error.chorus_code() == ChorusErrorCode::Unauthenticated =>
+            {
+                error.because("you are not signed in")
+            }
             (Code::Unauthenticated, _) if self.token_from_environment => {
                 error.replace_hint(format!("{TOKEN_VARIABLE} is not valid here, or no longer; unset it or renew it"))
             }

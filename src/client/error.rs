@@ -138,6 +138,14 @@ impl Error {
         self
     }
 
+    /// Says why in other words, where more is known than the status tells.
+    pub fn because(mut self, why: &str) -> Self {
+        if let Some(end) = self.message.find(": ") {
+            self.message.replace_range(end + 2.., why);
+        }
+        self
+    }
+
     /// Says something else to do next, where more is known than the status tells.
     pub fn replace_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into().into()), ..self }
