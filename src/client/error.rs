@@ -138,12 +138,9 @@ impl Error {
         self
     }
 
-    /// Says why in other words, where more is known than the status tells.
-    pub fn because(mut self, why: &str) -> Self {
-        if let Some(end) = self.message.find(": ") {
-            self.message.replace_range(end + 2.., why);
-        }
-        self
+    /// Says it in other words, where more is known than the status tells.
+    pub fn reworded(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
     }
 
     /// Says something else to do next, where more is known than the status tells.
