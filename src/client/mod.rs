@@ -90,7 +90,7 @@ pub async fn run(command: Command, globals: Globals) -> ExitCode {
     let exit = match done {
         Ok(()) => Exit::Ok,
         Err(error) => {
-            prompt::restore_echo();
+            prompt::restore_terminal();
             report(&error, globals.output);
             error.exit()
         }
