@@ -208,8 +208,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('-u', '-u', [CompletionResultType]::ParameterName, 'User name; asked for when missing')
             [CompletionResult]::new('--username', '--username', [CompletionResultType]::ParameterName, 'User name; asked for when missing')
             [CompletionResult]::new('--totp', '--totp', [CompletionResultType]::ParameterName, 'Code of the authenticator app, or a recovery code; asked for when the account needs one')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -223,8 +223,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;logout' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -238,8 +238,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;whoami' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -252,8 +252,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;password' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -267,8 +267,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -295,8 +295,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--id', '--id', [CompletionResultType]::ParameterName, 'Only the user with this id; may be repeated')
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -310,8 +310,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;get' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -328,8 +328,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--last-name', '--last-name', [CompletionResultType]::ParameterName, 'Family name')
             [CompletionResult]::new('--email', '--email', [CompletionResultType]::ParameterName, 'E-mail address')
             [CompletionResult]::new('--status', '--status', [CompletionResultType]::ParameterName, 'Whether the user can sign in')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -350,8 +350,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--last-name', '--last-name', [CompletionResultType]::ParameterName, 'New family name')
             [CompletionResult]::new('--email', '--email', [CompletionResultType]::ParameterName, 'New e-mail address; empty to remove it')
             [CompletionResult]::new('--status', '--status', [CompletionResultType]::ParameterName, 'Whether the user can sign in')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -364,8 +364,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;delete' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -380,8 +380,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;disable' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -394,8 +394,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;enable' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -408,8 +408,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;user;reset-password' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -422,8 +422,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;role' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -441,8 +441,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         }
         'chorus;role;list' {
             [CompletionResult]::new('--scope', '--scope', [CompletionResultType]::ParameterName, 'Only roles of this scope')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -455,8 +455,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;role;permissions' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -471,8 +471,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         'chorus;role;grant' {
             [CompletionResult]::new('--workspace', '--workspace', [CompletionResultType]::ParameterName, 'Workspace in which the role applies, by id or name')
             [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Workbench in which the role applies')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -489,8 +489,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         'chorus;role;revoke' {
             [CompletionResult]::new('--workspace', '--workspace', [CompletionResultType]::ParameterName, 'Workspace in which the role applies, by id or name')
             [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Workbench in which the role applies')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -505,8 +505,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;workspace' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -530,8 +530,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--search', '--search', [CompletionResultType]::ParameterName, 'Only workspaces with this text in name, short name or description')
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -545,8 +545,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;workspace;get' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -568,8 +568,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--clipboard', '--clipboard', [CompletionResultType]::ParameterName, 'Which way text may be copied through a desktop''s clipboard')
             [CompletionResult]::new('--contact', '--contact', [CompletionResultType]::ParameterName, 'User whom others may ask about the workspace, by id or name')
             [CompletionResult]::new('--main', '--main', [CompletionResultType]::ParameterName, 'Whether this is the main workspace of its owner, who has at most one')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -594,8 +594,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--clipboard', '--clipboard', [CompletionResultType]::ParameterName, 'Which way text may be copied through a desktop''s clipboard')
             [CompletionResult]::new('--contact', '--contact', [CompletionResultType]::ParameterName, 'User whom others may ask about the workspace, by id or name')
             [CompletionResult]::new('--main', '--main', [CompletionResultType]::ParameterName, 'Whether this is the main workspace of its owner, who has at most one')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -610,8 +610,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;workspace;delete' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -629,8 +629,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--search', '--search', [CompletionResultType]::ParameterName, 'Only workspaces with this text in name, short name or description')
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -644,8 +644,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;workspace;member' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -663,8 +663,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         'chorus;workspace;member;list' {
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -679,8 +679,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         }
         'chorus;workspace;member;add' {
             [CompletionResult]::new('--role', '--role', [CompletionResultType]::ParameterName, 'Name of a role of scope workspace, as in `chorus role list --scope workspace`')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -694,8 +694,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         }
         'chorus;workspace;member;remove' {
             [CompletionResult]::new('--role', '--role', [CompletionResultType]::ParameterName, 'Only this role; without it the user leaves the workspace and its workbenches')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -708,8 +708,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;notification' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -726,8 +726,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         'chorus;notification;list' {
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -743,8 +743,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;notification;read' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -758,8 +758,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;server' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')
@@ -773,8 +773,8 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;server;status' {
-            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port')
-            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one')
+            [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the answer')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long one call may take, such as 30s, 500ms or 2m')

@@ -197,8 +197,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand -u 'User name; asked for when missing'
             cand --username 'User name; asked for when missing'
             cand --totp 'Code of the authenticator app, or a recovery code; asked for when the account needs one'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -211,8 +211,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;logout'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -225,8 +225,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;whoami'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -238,8 +238,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;password'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -252,8 +252,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -279,8 +279,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --id 'Only the user with this id; may be repeated'
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -293,8 +293,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;get'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -310,8 +310,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --last-name 'Family name'
             cand --email 'E-mail address'
             cand --status 'Whether the user can sign in'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -331,8 +331,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --last-name 'New family name'
             cand --email 'New e-mail address; empty to remove it'
             cand --status 'Whether the user can sign in'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -344,8 +344,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;delete'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -359,8 +359,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;disable'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -372,8 +372,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;enable'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -385,8 +385,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;user;reset-password'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -398,8 +398,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;role'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -416,8 +416,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
         }
         &'chorus;role;list'= {
             cand --scope 'Only roles of this scope'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -429,8 +429,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;role;permissions'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -444,8 +444,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
         &'chorus;role;grant'= {
             cand --workspace 'Workspace in which the role applies, by id or name'
             cand --workbench 'Workbench in which the role applies'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -461,8 +461,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
         &'chorus;role;revoke'= {
             cand --workspace 'Workspace in which the role applies, by id or name'
             cand --workbench 'Workbench in which the role applies'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -476,8 +476,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;workspace'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -500,8 +500,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --search 'Only workspaces with this text in name, short name or description'
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -514,8 +514,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;workspace;get'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -536,8 +536,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --clipboard 'Which way text may be copied through a desktop''s clipboard'
             cand --contact 'User whom others may ask about the workspace, by id or name'
             cand --main 'Whether this is the main workspace of its owner, who has at most one'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -561,8 +561,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --clipboard 'Which way text may be copied through a desktop''s clipboard'
             cand --contact 'User whom others may ask about the workspace, by id or name'
             cand --main 'Whether this is the main workspace of its owner, who has at most one'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -576,8 +576,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;workspace;delete'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -594,8 +594,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --search 'Only workspaces with this text in name, short name or description'
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -608,8 +608,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;workspace;member'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -626,8 +626,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
         &'chorus;workspace;member;list'= {
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -641,8 +641,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
         }
         &'chorus;workspace;member;add'= {
             cand --role 'Name of a role of scope workspace, as in `chorus role list --scope workspace`'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -655,8 +655,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
         }
         &'chorus;workspace;member;remove'= {
             cand --role 'Only this role; without it the user leaves the workspace and its workbenches'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -668,8 +668,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;notification'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -685,8 +685,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
         &'chorus;notification;list'= {
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -701,8 +701,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;notification;read'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -715,8 +715,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'chorus;server'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'
@@ -729,8 +729,8 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand status 'Show version, database and runtime of the server; details take the role Healthchecker'
         }
         &'chorus;server;status'= {
-            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port'
-            cand --profile 'Profile to use instead of the current one'
+            cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
+            cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand -o 'Form of the answer'
             cand --output 'Form of the answer'
             cand --timeout 'How long one call may take, such as 30s, 500ms or 2m'

@@ -177,8 +177,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_su
 complete -c chorus -n "__fish_chorus_using_subcommand version" -s h -l help -d 'Print help'
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s u -l username -d 'User name; asked for when missing' -r
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l totp -d 'Code of the authenticator app, or a recovery code; asked for when the account needs one' -r
-complete -c chorus -n "__fish_chorus_using_subcommand login" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand login" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -190,8 +190,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand login" -l password-stdin -
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand logout" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand logout" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -203,8 +203,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand logout" -l local -d 'Only 
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -215,8 +215,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l ca-file -d 'PEM
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand password" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand password" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -228,8 +228,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand password" -l password-stdi
 complete -c chorus -n "__fish_chorus_using_subcommand password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand password" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -260,8 +260,8 @@ email\t''
 status\t''
 createdat\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -273,8 +273,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -290,8 +290,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l email -d 'E-mail address' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l status -d 'Whether the user can sign in' -r -f -a "active\t''
 disabled\t''"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -311,8 +311,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l email -d 'New e-mail address; empty to remove it' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l status -d 'Whether the user can sign in' -r -f -a "active\t''
 disabled\t''"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -323,8 +323,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -336,8 +336,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -348,8 +348,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -360,8 +360,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -372,8 +372,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -392,8 +392,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 platform\t''
 workspace\t''
 workbench\t''"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -404,8 +404,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -418,8 +418,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l workspace -d 'Workspace in which the role applies, by id or name' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l workbench -d 'Workbench in which the role applies' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -434,8 +434,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l workspace -d 'Workspace in which the role applies, by id or name' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l workbench -d 'Workbench in which the role applies' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -448,8 +448,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -477,8 +477,8 @@ status\t''
 ismain\t''
 createdat\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -490,8 +490,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -519,8 +519,8 @@ both\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l contact -d 'User whom others may ask about the workspace, by id or name' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l main -d 'Whether this is the main workspace of its owner, who has at most one' -r -f -a "true\t''
 false\t''"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -551,8 +551,8 @@ both\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l contact -d 'User whom others may ask about the workspace, by id or name' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l main -d 'Whether this is the main workspace of its owner, who has at most one' -r -f -a "true\t''
 false\t''"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -565,8 +565,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -587,8 +587,8 @@ status\t''
 ismain\t''
 createdat\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l limit -d 'Show at most this many' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -600,8 +600,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -615,8 +615,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "list" -d 'List the members with their roles in the workspace'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "add" -d 'Give a user a role in the workspace'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "remove" -d 'Take one role, or all of them, from a user in the workspace'
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -633,8 +633,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_s
 message\t''
 createdat\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -648,8 +648,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_s
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -661,8 +661,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_s
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -674,8 +674,8 @@ complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_see
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show version, database and runtime of the server; details take the role Healthchecker'
-complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port' -r
-complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l profile -d 'Profile to use instead of the current one' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'

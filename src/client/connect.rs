@@ -22,7 +22,7 @@ use super::{
     trace,
 };
 use crate::proto::v1::{
-    authentication_service_client::AuthenticationServiceClient,
+    ChorusErrorCode, authentication_service_client::AuthenticationServiceClient,
     authorization_service_client::AuthorizationServiceClient, health_service_client::HealthServiceClient,
     notification_service_client::NotificationServiceClient, user_service_client::UserServiceClient,
     workspace_service_client::WorkspaceServiceClient,
@@ -119,7 +119,7 @@ impl Session {
         trace::response(self.verbose, rpc, &answer, start.elapsed());
         match answer {
             Ok(response) => Ok(response.into_inner()),
-            Err(status) => Err(self.explain(Error::from_status(what, &status), &status)),
+            Err(status) => Err(self.explain(what, &status)),
         }
     }
 
@@ -138,9 +138,15 @@ impl Session {
         self.channel.get_or_try_init(|| connect).await
     }
 
-    /// Adds what only the session knows to an error.
-    fn explain(&self, error: Error, status: &Status) -> Error {
+    /// The error for a failed call, with what only the session knows.
+    fn explain(&self, what: &str, status: &Status) -> Error {
+        let error = Error::from_status(what, status);
         match (status.code(), error.exit()) {
+            (Code::Unauthenticated, _)
+                if self.token.is_none() && error.chorus_code() == ChorusErrorCode::Unauthenticated =>
+            {
+                error.reworded(format!("cannot {what}: you are not signed in"))
+            }
             (Code::Unauthenticated, _) if self.token_from_environment => {
                 error.replace_hint(format!("{TOKEN_VARIABLE} is not valid here, or no longer; unset it or renew it"))
             }

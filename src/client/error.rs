@@ -138,6 +138,11 @@ impl Error {
         self
     }
 
+    /// Says it in other words, where more is known than the status tells.
+    pub fn reworded(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
+    }
+
     /// Says something else to do next, where more is known than the status tells.
     pub fn replace_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into().into()), ..self }

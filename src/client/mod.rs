@@ -40,12 +40,12 @@ mod trace;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Client options")]
 pub struct Globals {
-    /// Address of the server, http://host:port (on this machine) or https://host:port
-    #[arg(long, global = true, env = "CHORUS_SERVER", hide_env_values = true, value_name = "URL")]
+    /// Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER
+    #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
 
-    /// Profile to use instead of the current one
-    #[arg(long, global = true, env = "CHORUS_PROFILE", hide_env_values = true, value_name = "NAME")]
+    /// Profile to use instead of the current one; else the variable CHORUS_PROFILE
+    #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
 
     /// Form of the answer
@@ -69,8 +69,19 @@ pub struct Globals {
     pub verbose: u8,
 }
 
+impl Globals {
+    /// Fills in what the environment states. An empty value is as good as none.
+    ///
+    /// Not left to the parser, which would show the variables in usage messages as if they had been typed.
+    fn with_environment(self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let stated = |flag: Option<String>, name| flag.or_else(|| variable(name)).filter(|value| !value.is_empty());
+        Self { server: stated(self.server, "CHORUS_SERVER"), profile: stated(self.profile, "CHORUS_PROFILE"), ..self }
+    }
+}
+
 /// Runs a command to its end, and reports a failure on standard error.
 pub async fn run(command: Command, globals: Globals) -> ExitCode {
+    let globals = globals.with_environment(|name| std::env::var(name).ok());
     let done = tokio::select! {
         biased;
         done = command.run(&globals) => done,
@@ -79,7 +90,7 @@ pub async fn run(command: Command, globals: Globals) -> ExitCode {
     let exit = match done {
         Ok(()) => Exit::Ok,
         Err(error) => {
-            prompt::restore_echo();
+            prompt::restore_terminal();
             report(&error, globals.output);
             error.exit()
         }
@@ -130,6 +141,25 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flag_goes_before_the_environment() {
+        let table = [
+            (None, None, None),
+            (None, Some("e"), Some("e")),
+            (Some("f"), Some("e"), Some("f")),
+            (Some("f"), None, Some("f")),
+            (None, Some(""), None),
+            (Some(""), Some("e"), None),
+        ];
+        for (flag, variable, expected) in table {
+            let globals = Globals { server: flag.map(str::to_owned), ..Globals::default() };
+            let globals =
+                globals.with_environment(|name| variable.filter(|_| name == "CHORUS_SERVER").map(str::to_owned));
+            assert_eq!(globals.server.as_deref(), expected, "{flag:?} {variable:?}");
+            assert_eq!(globals.profile, None);
+        }
+    }
 
     #[test]
     fn durations() {

@@ -131,17 +131,15 @@ pub struct Target {
 }
 
 impl Target {
-    /// Looks at flags and environment (both in `globals`), then at the profile.
+    /// Looks at `globals` (flags and environment), then at the profile.
     pub fn choose(globals: &Globals, profiles: &Profiles) -> Result<Self> {
-        // an empty variable is as good as none
-        let stated = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-        let (named, server) = (stated(&globals.profile), stated(&globals.server));
+        let (named, server) = (globals.profile.clone(), globals.server.as_deref());
         let profile = named.clone().or_else(|| profiles.current.clone()).unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
         let known = profiles.profiles.get(&profile);
         if known.is_none() && named.is_some() && server.is_none() {
             return Err(unknown_profile(&profile, profiles));
         }
-        let server = server.as_deref().or(known.map(|p| p.server.as_str())).unwrap_or(DEFAULT_SERVER);
+        let server = server.or(known.map(|p| p.server.as_str())).unwrap_or(DEFAULT_SERVER);
         let server = parse_server(server)?;
         if server.scheme() == "http" && !is_loopback(&server) && !globals.insecure_plaintext {
             return Err(Error::usage(format!("refusing to send credentials to {server} without encryption"))
@@ -231,7 +229,6 @@ mod tests {
             (Some("here"), None, profiles(), "here", "http://localhost:7777", Some("ada")),
             (None, Some("https://b.example.org"), profiles(), "lab", "https://b.example.org", None),
             (None, Some("https://LAB.example.org:443/"), profiles(), "lab", "https://lab.example.org", Some("ada")),
-            (Some(""), Some(""), profiles(), "lab", "https://lab.example.org", Some("ada")),
             (Some("new"), Some("https://c.example.org"), profiles(), "new", "https://c.example.org", None),
         ];
         for (profile, server, profiles, expected_profile, expected_server, username) in table {

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use dialoguer::{Confirm, Input, Password};
+use dialoguer::{Confirm, Input, Password, console::Term};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
@@ -18,8 +18,8 @@ use super::{
     output::say,
 };
 
-/// Whether a prompt has switched the echo of the terminal off.
-static ECHO_OFF: AtomicBool = AtomicBool::new(false);
+/// Whether a prompt has changed the terminal: it hides the cursor, or what is typed.
+static ASKING: AtomicBool = AtomicBool::new(false);
 
 /// Whether somebody can answer.
 pub fn possible() -> bool {
@@ -82,9 +82,10 @@ pub fn stdin_secret() -> Result<SecretString> {
     Ok(secret.into())
 }
 
-/// Makes the terminal show again what is typed, after a prompt for a secret was interrupted.
-pub fn restore_echo() {
-    if ECHO_OFF.swap(false, Ordering::Relaxed) {
+/// Makes the terminal show its cursor and what is typed again, after a prompt was interrupted.
+pub fn restore_terminal() {
+    if ASKING.swap(false, Ordering::Relaxed) {
+        let _ = Term::stderr().show_cursor();
         let _ = std::process::Command::new("stty").arg("echo").stdin(Stdio::inherit()).status();
         say("");
     }
@@ -98,17 +99,17 @@ fn ask_with(instead: &str) -> Result<()> {
 }
 
 async fn hidden(ask: impl FnOnce() -> dialoguer::Result<String> + Send + 'static) -> Result<SecretString> {
-    ECHO_OFF.store(true, Ordering::Relaxed);
-    let answer = blocking(ask).await;
-    ECHO_OFF.store(false, Ordering::Relaxed);
-    answer.map(SecretString::from)
+    blocking(ask).await.map(SecretString::from)
 }
 
 /// Prompts block, so they get a thread of their own: Ctrl-C must get through, and the process must not wait for it.
 async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> dialoguer::Result<T> + Send + 'static) -> Result<T> {
     let (sender, receiver) = oneshot::channel();
+    ASKING.store(true, Ordering::Relaxed);
     thread::spawn(move || sender.send(ask()).is_ok());
-    match receiver.await {
+    let answer = receiver.await;
+    ASKING.store(false, Ordering::Relaxed);
+    match answer {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(dialoguer::Error::IO(error))) => Err(error.into()),
         Err(_) => Err(Error::interrupted()),

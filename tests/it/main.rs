@@ -5,6 +5,7 @@
 mod attacks;
 mod audit;
 mod authentication;
+mod cli;
 mod completions;
 mod contract;
 mod coverage;

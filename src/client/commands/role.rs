@@ -285,9 +285,12 @@ fn find_grant<'a>(user: &'a User, role: &str, place: &BTreeMap<String, String>) 
 fn describe(role: &Role) -> String {
     let mut text = role.name.clone();
     for (dimension, value) in &role.context {
-        match value.as_str() {
-            ANY => text.push_str(&format!(" in every {dimension}")),
-            id => text.push_str(&format!(" in {dimension} {id}")),
+        match (dimension.as_str(), value.as_str()) {
+            // everybody: that is what being a platform role means
+            ("user", ANY) => {}
+            ("user", id) => text.push_str(&format!(" for user {id}")),
+            (_, ANY) => text.push_str(&format!(" in every {dimension}")),
+            (_, id) => text.push_str(&format!(" in {dimension} {id}")),
         }
     }
     text

@@ -3,9 +3,12 @@
 //! On a terminal a table is fitted to its width and the headings are bold; piped, every row is one line of unlimited width.
 //! There are never borders, so `awk` and `cut` work. Text is escaped here, once, on its way in.
 
-use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::escape::visible;
+
+/// The blanks between two columns.
+const GAP: u16 = 2;
 
 /// Where a column appears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,7 +118,26 @@ pub fn rows<T>(items: &[T], columns: &[&Column<T>], style: Style) -> String {
     for item in items {
         table.add_row(columns.iter().map(|column| column.of(item).joined(", ")));
     }
+    if let Some(width) = style.width {
+        keep_short_columns(&mut table, usize::from(width));
+    }
     draw(table)
+}
+
+/// Lets only columns with long texts break their lines, as long as that leaves these room enough.
+fn keep_short_columns(table: &mut Table, width: usize) {
+    const SHORT: usize = 22;
+    const ROOM: usize = 12;
+    let widths: Vec<_> = table.column_max_content_widths().into_iter().map(usize::from).collect();
+    let needed: usize = widths.iter().map(|w| GAP as usize + if *w <= SHORT { *w } else { ROOM }).sum();
+    if needed > width {
+        return;
+    }
+    for (column, width) in table.column_iter_mut().zip(widths) {
+        if width <= SHORT {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
 }
 
 /// One line per column, for a single item; empty ones are left out.
@@ -152,9 +174,44 @@ fn heading(title: &str, style: Style) -> Cell {
 
 fn draw(mut table: Table) -> String {
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, GAP));
     }
     let mut text = table.trim_fmt();
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw_in(width: Option<u16>) -> String {
+        let columns: [Column<(&str, &str)>; 2] = [
+            Column::new("created", |item: &(&str, &str)| item.0),
+            Column::new("message", |item: &(&str, &str)| item.1),
+        ];
+        let columns: Vec<_> = columns.iter().collect();
+        let items = [("2023-11-14T22:13:20Z", "You were given the role WorkspaceMember."), ("", "Hello")];
+        rows(&items, &columns, Style { width, bold: false })
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal() {
+        insta::assert_snapshot!(draw_in(Some(50)), @"");
+        // too narrow to spare anything
+        assert!(draw_in(Some(20)).lines().all(|line| line.len() <= 20), "{}", draw_in(Some(20)));
+    }
+
+    #[test]
+    fn piped_every_row_is_one_line() {
+        insta::assert_snapshot!(draw_in(None), @"");
+    }
+
+    #[test]
+    fn headings_are_bold_only_when_asked_for() {
+        let columns = [Column::new("id", |id: &u64| *id)];
+        let columns: Vec<_> = columns.iter().collect();
+        assert_eq!(rows(&[7], &columns, Style { width: None, bold: false }), "ID\n7\n");
+        assert!(rows(&[7], &columns, Style { width: None, bold: true }).contains("\u{1b}[1m"));
+    }
 }

@@ -1,6 +1,7 @@
-//! What several integration tests share: databases of both engines, the running server, the contract by
-//! reflection, generated files.
+//! What several integration tests share: databases of both engines, the running server in this process and as the binary,
+//! the contract by reflection, generated files.
 
+pub mod binary;
 pub mod contract;
 pub mod golden;
 pub mod postgres;

@@ -1,0 +1,235 @@
+//! The command line against a real server: transcripts of whole sittings, and what a transcript cannot show.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use crate::support::{
+    binary::{ADMIN_PASSWORD, Server, Shell},
+    golden::golden,
+};
+
+fn signed_in(server: &Server) -> Shell {
+    let mut shell = Shell::new(&server.grpc);
+    let answer = shell.run_with("login --username chorus --password-stdin", ADMIN_PASSWORD);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    shell
+}
+
+/// Creates a user whose password is `PASSWORD`.
+fn create_user(shell: &mut Shell, username: &str, first: &str, last: &str) {
+    let line = format!("user create {username} --first-name {first} --last-name {last} --password-stdin -o name");
+    let answer = shell.run_with(&line, PASSWORD);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+}
+
+const PASSWORD: &str = "seven purple giraffes dance";
+
+#[test]
+fn signing_in_and_out() {
+    let server = Server::start();
+    let mut shell = Shell::new(&server.grpc);
+    shell.run("whoami");
+    shell.run_with("login --username chorus --password-stdin", "wrong");
+    shell.run("login --username chorus");
+    shell.run_with("login --username chorus --password-stdin", ADMIN_PASSWORD);
+    shell.run("whoami");
+    shell.run("whoami -o name");
+    shell.run("server status -o name");
+    let token = fs::read_to_string(shell.config().join("credentials.yaml")).unwrap();
+    shell.run_with("password --password-stdin", &format!("{ADMIN_PASSWORD}\nshort\n"));
+    shell.run_with("password --password-stdin", &format!("{ADMIN_PASSWORD}\n{PASSWORD}\n"));
+    shell.run("logout");
+    shell.run("whoami");
+    // the session has ended at the server, not only here
+    fs::write(shell.config().join("credentials.yaml"), token).unwrap();
+    shell.run("whoami");
+    golden("tests/it/data/cli/session.txt", &shell.transcript());
+}
+
+#[test]
+fn users() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    create_user(&mut shell, "ada", "Ada", "Lovelace");
+    create_user(&mut shell, "bob", "Bob", "Ross");
+    create_user(&mut shell, "eve", "Eve", "Ross");
+    shell.run("user list");
+    shell.run("user list --sort username --desc --limit 2 -o name");
+    shell.run("user list --search ross -o wide");
+    shell.run("user get ada");
+    shell.run("user get ADA -o yaml");
+    shell.run("user update ada --email ada@example.org --last-name King");
+    shell.run("user disable eve");
+    shell.run("user get eve -o json");
+    shell.run("user enable eve");
+    shell.run_with("user create ada --first-name A --last-name B --password-stdin", PASSWORD);
+    shell.run_with("user create carol --first-name C --last-name D --password-stdin", "password");
+    shell.run("user create carol --first-name C --last-name D");
+    shell.run("user get nobody");
+    shell.run("user get kin");
+    shell.run("user get 999");
+    shell.run("user get name:2");
+    shell.run("user update ada");
+    shell.run("user delete bob");
+    shell.run("user delete bob --yes");
+    shell.run("user get bob -o json");
+    golden("tests/it/data/cli/users.txt", &shell.transcript());
+}
+
+#[test]
+fn generated_and_temporary_passwords() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    let answer = shell.run("user create ada --first-name Ada --last-name Lovelace --generate-password -o json");
+    let user: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    let password = user["password"].as_str().unwrap();
+    shell.hide(password, "<password>");
+    let mut ada = Shell::new(&server.grpc);
+    assert_eq!(ada.run_with("login --username ada --password-stdin", password).code, 0);
+
+    let temporary = shell.run("user reset-password ada").stdout.trim().to_owned();
+    shell.hide(&temporary, "<password>");
+    assert_eq!(ada.run("whoami").code, 4, "the reset ends the session");
+    ada.run_with("login --username ada --password-stdin", &temporary);
+    ada.run("workspace list");
+    ada.run_with("password --password-stdin", &format!("{temporary}\n{PASSWORD}\n"));
+    ada.run("workspace list");
+    golden("tests/it/data/cli/passwords.txt", &format!("{}{}", shell.transcript(), ada.transcript()));
+}
+
+#[test]
+fn workspaces_and_members() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    create_user(&mut shell, "ada", "Ada", "Lovelace");
+    create_user(&mut shell, "bob", "Bob", "Ross");
+    shell.run("workspace list");
+    shell.run("workspace create Genomics --short-name gen --description 'Rare variants' --contact ada");
+    shell.run("workspace create Imaging --network-policy allowlist --allowed-fqdn '*.example.org' -o json");
+    shell.run("workspace create Imaging -o name");
+    shell.run("workspace list --sort name --desc");
+    shell.run("workspace list --search variant -o wide");
+    shell.run("workspace get gen -o yaml");
+    shell.run("workspace get imaging");
+    shell.run("workspace update gen --visibility public --clipboard to-server");
+    shell.run("workspace update gen");
+    shell.run("workspace update 2 --network-policy open --no-allowed-fqdns -o name");
+    shell.run("workspace create Bad --network-policy allowlist --allowed-fqdn 'not a host'");
+    shell.run("workspace public");
+    shell.run("workspace member add gen ada");
+    shell.run("workspace member add gen ada");
+    shell.run("workspace member add gen bob --role WorkspaceAdmin");
+    shell.run("workspace member add gen bob --role NoSuchRole");
+    shell.run("workspace member list gen --sort username");
+    shell.run("workspace member remove gen bob --role WorkspaceAdmin");
+    shell.run("workspace member remove gen ada");
+    shell.run("workspace member list gen -o name");
+    shell.run("workspace delete gen");
+    shell.run("workspace delete gen --yes");
+    shell.run("workspace get 1");
+    golden("tests/it/data/cli/workspaces.txt", &shell.transcript());
+}
+
+#[test]
+fn roles_and_notifications() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    create_user(&mut shell, "ada", "Ada", "Lovelace");
+    shell.run("workspace create Genomics -o name");
+    shell.run("role list --scope workspace");
+    shell.run("role permissions WorkspaceGuest -o name");
+    shell.run("role grant ada WorkspaceMember");
+    shell.run("role grant ada WorkspaceMember --workspace genomics");
+    shell.run("role grant ada platformauditor");
+    shell.run("role grant ada PlatformAuditor --workspace 1");
+    shell.run("role grant ada NoSuchRole");
+    shell.run("role revoke ada PlatformAuditor");
+    shell.run("role revoke ada PlatformAuditor");
+    shell.run("user get ada");
+
+    let mut ada = Shell::new(&server.grpc);
+    ada.run_with("login --username ada --password-stdin", PASSWORD);
+    ada.run("workspace list");
+    ada.run("workspace update 1 --name Mine");
+    ada.run("user list");
+    ada.run("workspace create Mine -o json");
+    ada.run("role grant @me SuperAdmin");
+    let list = ada.run("notification list --unread --asc");
+    assert_eq!(list.code, 0);
+    ada.run("notification read --all");
+    ada.run("notification list --unread");
+    golden("tests/it/data/cli/roles.txt", &format!("{}{}", shell.transcript(), ada.transcript()));
+}
+
+#[test]
+fn no_server_and_wrong_usage() {
+    // nothing listens on the discard port
+    let mut shell = Shell::new("http://127.0.0.1:9");
+    shell.run("whoami");
+    shell.run("workspace list -o json");
+    shell.run("workspace get");
+    shell.run("workspace list --sort size");
+    shell.run("user get 0");
+    shell.run("whoami --server http://example.org");
+    shell.run("whoami --server example.org");
+    shell.run("whoami --profile nowhere --server ''");
+    shell.run("whoami --timeout 3d");
+    golden("tests/it/data/cli/errors.txt", &shell.transcript());
+}
+
+#[test]
+fn a_token_is_only_sent_to_its_server() {
+    let (here, there) = (Server::start(), Server::start());
+    let mut shell = signed_in(&here);
+    let answer = shell.run(&format!("whoami --server {}", there.grpc));
+    assert_eq!(answer.code, 4, "{}", answer.stderr);
+    assert_eq!(shell.run("whoami").code, 0);
+}
+
+#[test]
+fn a_token_from_the_environment_goes_first() {
+    let server = Server::start();
+    let shell = signed_in(&server);
+    let output = shell.command("whoami").env("CHORUS_TOKEN", "nonsense").output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("CHORUS_TOKEN is not valid here"));
+}
+
+#[cfg(unix)]
+#[test]
+fn credentials_that_others_can_read_are_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    let file = shell.config().join("credentials.yaml");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let answer = shell.run("whoami");
+    assert_eq!(answer.code, 1);
+    assert!(answer.stderr.contains("chmod 600"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_reader_who_goes_away_is_no_error() {
+    let server = Server::start();
+    let shell = signed_in(&server);
+    let mut reader = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+    let pipe = reader.stdin.take().unwrap();
+    reader.wait().unwrap();
+    let output = shell.command("role permissions -o json").stdout(pipe).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn verbose_output_has_no_secrets() {
+    let server = Server::start();
+    let mut shell = Shell::new(&server.grpc);
+    let answer = shell.run_with("login --username chorus --password-stdin -vv", ADMIN_PASSWORD);
+    let token = fs::read_to_string(shell.config().join("credentials.yaml")).unwrap();
+    let token = token.lines().find_map(|line| line.trim().strip_prefix("token: ")).unwrap();
+    assert!(answer.stderr.contains("> AuthenticationService/Authenticate"), "{}", answer.stderr);
+    assert!(!answer.stderr.contains(ADMIN_PASSWORD) && !answer.stderr.contains(token.trim_matches('"')));
+}

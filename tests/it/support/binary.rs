@@ -1,0 +1,194 @@
+//! The binary as people run it: `chorus serve` as a process of its own, and commands against it as transcripts.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::LazyLock,
+    thread,
+};
+
+use regex::Regex;
+use tempfile::TempDir;
+
+/// The binary that the test run built.
+const CHORUS: &str = env!("CARGO_BIN_EXE_chorus");
+/// The password of the administrator of every test server.
+pub const ADMIN_PASSWORD: &str = "nine violet otters juggle";
+
+/// A running server on a data folder of its own; it ends with the value.
+pub struct Server {
+    process: Child,
+    /// The address of the gRPC listener, as `--server` takes it.
+    pub grpc: String,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let password = folder.path().join("password");
+        fs::write(&password, ADMIN_PASSWORD).unwrap();
+        let mut process = chorus(folder.path())
+            .args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--log-format", "json"])
+            .args([Path::new("--data-dir"), &folder.path().join("data"), Path::new("--admin-password-file"), &password])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut seen = String::new();
+        let grpc = loop {
+            let Some(Ok(line)) = log.next() else { panic!("the server did not start:\n{seen}") };
+            match ready(&line) {
+                Some(address) => break address,
+                None => writeln!(seen, "{line}").unwrap(),
+            }
+        };
+        // the log has to be read, or the server would block
+        thread::spawn(move || log.for_each(drop));
+        Self { process, grpc: format!("http://{grpc}"), _folder: folder }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The address of the gRPC listener, if this line of the log says that the server is ready.
+fn ready(line: &str) -> Option<String> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let text = line.to_string();
+    let address = Regex::new(r#""grpc":"([^"]+)""#).unwrap();
+    text.contains("\"ready\"").then(|| address.captures(&text).map(|found| found[1].to_owned())).flatten()
+}
+
+/// The binary without anything of the environment that would change what it does.
+fn chorus(home: &Path) -> Command {
+    let mut command = Command::new(CHORUS);
+    command.env_clear().env("HOME", home).env("XDG_CONFIG_HOME", home.join("config"));
+    for name in ["PATH", "LLVM_PROFILE_FILE"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// Somebody at a shell: a home folder, and everything that was typed and answered so far.
+pub struct Shell {
+    home: TempDir,
+    server: String,
+    transcript: String,
+}
+
+/// What a command answered.
+pub struct Answer {
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// The exit code.
+    pub code: i32,
+}
+
+impl Shell {
+    /// A shell that talks to the server.
+    pub fn new(server: &str) -> Self {
+        Self { home: tempfile::tempdir().unwrap(), server: server.to_owned(), transcript: String::new() }
+    }
+
+    /// The folder with the client's files.
+    pub fn config(&self) -> PathBuf {
+        self.home.path().join("config").join("chorus")
+    }
+
+    /// A command that is not run yet, for tests that want to change its surroundings.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = chorus(self.home.path());
+        command.env("CHORUS_SERVER", &self.server).args(words(line));
+        command
+    }
+
+    /// Runs a command line, without a terminal and with nothing on standard input.
+    pub fn run(&mut self, line: &str) -> Answer {
+        self.run_with(line, "")
+    }
+
+    /// Runs a command line with something on standard input.
+    pub fn run_with(&mut self, line: &str, stdin: &str) -> Answer {
+        let mut command = self.command(line);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        // a command that does not read its input has gone away already
+        let _ = process.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let output = process.wait_with_output().unwrap();
+        let answer = Answer {
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            code: output.status.code().unwrap(),
+        };
+        self.record(line, &answer);
+        answer
+    }
+
+    /// What was typed and answered, with everything that differs from run to run replaced.
+    pub fn transcript(&self) -> String {
+        static CHANGING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+            [
+                (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>               "),
+                (r#""<time> +""#, r#""<time>""#),
+                (r"(?m) +$", ""),
+                (r"http://127\.0\.0\.1:\d+", "<server>"),
+                (
+                    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+                    "<uuid>                              ",
+                ),
+                (r"(?m)^(! request id: ).+$", "$1<id>"),
+                (r#"("requestId":)"[^"]+""#, r#"$1"<id>""#),
+            ]
+            .into_iter()
+            .map(|(pattern, replacement)| (Regex::new(pattern).unwrap(), replacement))
+            .collect()
+        });
+        CHANGING.iter().fold(self.transcript.clone(), |text, (pattern, replacement)| {
+            pattern.replace_all(&text, *replacement).into_owned()
+        })
+    }
+
+    /// Replaces something that only this run knows, such as a generated password.
+    pub fn hide(&mut self, secret: &str, name: &str) {
+        self.transcript = self.transcript.replace(secret, name);
+    }
+
+    fn record(&mut self, line: &str, answer: &Answer) {
+        writeln!(self.transcript, "$ chorus {line}").unwrap();
+        self.transcript.push_str(&answer.stdout);
+        answer.stderr.lines().for_each(|line| writeln!(self.transcript, "! {line}").unwrap());
+        if answer.code != 0 {
+            writeln!(self.transcript, "[exit {}]", answer.code).unwrap();
+        }
+        self.transcript.push('\n');
+    }
+}
+
+/// Words as a shell splits them; single quotes keep blanks together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words
+}
