@@ -12,5 +12,6 @@ mod db;
 mod matrix;
 mod openapi;
 mod replicas;
+mod robustness;
 mod support;
 mod users;
