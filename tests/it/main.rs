@@ -15,6 +15,7 @@ mod matrix;
 mod notifications;
 mod openapi;
 mod replicas;
+mod robustness;
 mod settings;
 mod support;
 mod users;

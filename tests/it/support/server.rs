@@ -21,7 +21,7 @@ use chorus::{
     },
 };
 use chrono::{DateTime, Utc};
-use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
+use prost_reflect::{DeserializeOptions, DynamicMessage, MethodDescriptor, SerializeOptions};
 use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -308,16 +308,26 @@ impl TestServer {
         let method = service.methods().find(|m| m.name() == name).unwrap();
         let message = DynamicMessage::deserialize_with_options(method.input(), request, &DeserializeOptions::new())
             .unwrap_or_else(|error| panic!("{rpc}: {error}"));
+        let reply = self.send(by, method, message).await?;
+        let options = SerializeOptions::new().skip_default_fields(false);
+        Ok(reply.serialize_with_options(serde_json::value::Serializer, &options).unwrap())
+    }
+
+    /// A gRPC call with messages as they are.
+    pub async fn send(
+        &self,
+        by: Option<&Person>,
+        method: MethodDescriptor,
+        message: DynamicMessage,
+    ) -> Result<DynamicMessage, Failure> {
         let mut request = Request::new(message);
         if let Some(by) = by {
             request.metadata_mut().insert("authorization", format!("Bearer {}", by.token).parse().unwrap());
         }
-        let path = format!("/{}/{name}", service.full_name()).parse().unwrap();
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name()).parse().unwrap();
         let mut client = tonic::client::Grpc::new(self.channel());
         client.ready().await.unwrap();
-        let reply = client.unary(request, path, Dynamic::new(method.output())).await?.into_inner();
-        let options = SerializeOptions::new().skip_default_fields(false);
-        Ok(reply.serialize_with_options(serde_json::value::Serializer, &options).unwrap())
+        Ok(client.unary(request, path, Dynamic::new(method.output())).await?.into_inner())
     }
 }
 
