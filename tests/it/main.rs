@@ -11,6 +11,7 @@ mod contract;
 mod coverage;
 mod db;
 mod devstore;
+mod faults;
 mod matrix;
 mod notifications;
 mod openapi;

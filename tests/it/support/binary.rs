@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::LazyLock,
     thread,
 };
@@ -23,36 +23,67 @@ pub struct Server {
     process: Child,
     /// The address of the gRPC listener, as `--server` takes it.
     pub grpc: String,
-    _folder: TempDir,
+    /// What `--database-url` takes.
+    pub database: String,
+    folder: TempDir,
 }
 
 impl Server {
     /// Starts a server and waits until it is ready.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let password = folder.path().join("password");
-        fs::write(&password, ADMIN_PASSWORD).unwrap();
-        let mut process = chorus(folder.path())
-            .args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--log-format", "json"])
-            .args([Path::new("--data-dir"), &folder.path().join("data"), Path::new("--admin-password-file"), &password])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut seen = String::new();
-        let grpc = loop {
-            let Some(Ok(line)) = log.next() else { panic!("the server did not start:\n{seen}") };
-            match ready(&line) {
-                Some(address) => break address,
-                None => writeln!(seen, "{line}").unwrap(),
-            }
-        };
-        // the log has to be read, or the server would block
-        thread::spawn(move || log.for_each(drop));
-        Self { process, grpc: format!("http://{grpc}"), _folder: folder }
+        let database = format!("sqlite:{}", folder.path().join("data/chorus.db").display());
+        Self::start_on(folder, database)
     }
+
+    /// The same on this database.
+    pub fn on_database(url: &str) -> Self {
+        Self::start_on(tempfile::tempdir().unwrap(), url.to_owned())
+    }
+
+    fn start_on(folder: TempDir, database: String) -> Self {
+        fs::write(folder.path().join("password"), ADMIN_PASSWORD).unwrap();
+        let (process, grpc) = serve(folder.path(), &database);
+        Self { process, grpc, database, folder }
+    }
+
+    /// Sends a signal, such as `TERM` or `KILL`, and waits for the end.
+    pub fn stop(&mut self, signal: &str) -> ExitStatus {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.process.id().to_string()).status().unwrap();
+        assert!(sent.success());
+        self.process.wait().unwrap()
+    }
+
+    /// Starts a stopped server again, on other ports.
+    pub fn start_again(&mut self) {
+        (self.process, self.grpc) = serve(self.folder.path(), &self.database);
+    }
+}
+
+/// A process that is ready, and the address of its gRPC listener.
+fn serve(folder: &Path, database: &str) -> (Child, String) {
+    let mut process = chorus(folder)
+        .args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--log-format", "json"])
+        .args(["--database-url", database])
+        .args([Path::new("--data-dir"), &folder.join("data")])
+        .args([Path::new("--admin-password-file"), &folder.join("password")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut seen = String::new();
+    let grpc = loop {
+        let Some(Ok(line)) = log.next() else { panic!("the server did not start:\n{seen}") };
+        match ready(&line) {
+            Some(address) => break address,
+            None => writeln!(seen, "{line}").unwrap(),
+        }
+    };
+    // the log has to be read, or the server would block
+    thread::spawn(move || log.for_each(drop));
+    (process, format!("http://{grpc}"))
 }
 
 impl Drop for Server {
