@@ -60,12 +60,7 @@ fn plan(service: &Service, rpc: &Rpc, index: usize) -> Result<String> {
         }
     }
     for (key, path) in &rpc.audit.details {
-        writeln!(
-            subjects,
-            "        if let Some(x) = {} {{ s.detail({key:?}, {}); }}",
-            path.reference(),
-            detail(path)?
-        )?;
+        writeln!(subjects, "        if let Some(x) = {} {{ s.{}; }}", path.reference(), detail(key, path)?)?;
     }
     Ok(format!(
         "static {}: Plan<{input}> = Plan {{\n    rpc: &RPCS[{index}],\n    clear: |q| {{\n{clear}    }},\n    required: |q, v| {{\n{required}    \
@@ -99,14 +94,14 @@ fn is_empty(path: &FieldPath) -> Result<String> {
     })
 }
 
-/// An expression for the text of the detail in `x`.
-fn detail(path: &FieldPath) -> Result<String> {
+/// A call that notes the detail in `x`.
+fn detail(key: &str, path: &FieldPath) -> Result<String> {
     let last = path.last();
     Ok(match last.kind() {
-        Kind::Message(_) if !last.is_map() && !last.is_list() => "format!(\"{x:?}\")".to_owned(),
-        _ if last.is_list() => "x.iter().map(|x| x.to_string()).collect::<Vec<_>>().join(\",\")".to_owned(),
-        Kind::String => "x.clone()".to_owned(),
-        Kind::Uint64 | Kind::Uint32 | Kind::Bool => "x.to_string()".to_owned(),
+        Kind::Message(_) => return Err("a message cannot be a detail; name its fields".into()),
+        _ if last.is_list() => format!("detail_list({key:?}, x)"),
+        Kind::String => format!("detail({key:?}, x)"),
+        Kind::Uint64 | Kind::Uint32 | Kind::Bool => format!("detail({key:?}, &x.to_string())"),
         other => return Err(format!("a field of type {other:?} cannot be a detail").into()),
     })
 }

@@ -52,10 +52,7 @@ pub struct Server {
 /// When the server cannot start; the text says what to change.
 pub async fn run(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let server = Server::start(config, clock, random, None).await?;
-    if let Some(admin) = &server.first_admin {
-        announce(admin);
-    }
+    let server = Server::start_with(config, clock, random, None, announce).await?;
     tracing::info!(target: "chorus", http = %server.http, grpc = %server.grpc, engine = server.db.engine().name(), "ready");
     tokio::select! {
         _ = terminate.recv() => {}
@@ -67,7 +64,7 @@ pub async fn run(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>)
     Ok(())
 }
 
-/// Tells the password of the first administrator, once, where no log collects it.
+/// Tells the password of the first administrator, once, apart from the log.
 fn announce(admin: &users::FirstAdmin) {
     let mut out = std::io::stderr().lock();
     // nobody reads it: then nobody wants it
@@ -92,6 +89,16 @@ impl Server {
     /// # Errors
     /// When it cannot start; the text says what to change.
     pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>, db: Option<Db>) -> Result<Self> {
+        Self::start_with(config, clock, random, db, |_| {}).await
+    }
+
+    async fn start_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        db: Option<Db>,
+        announce: impl FnOnce(&users::FirstAdmin),
+    ) -> Result<Self> {
         if !matches!(config.runtime, Runtime::Auto | Runtime::None) {
             bail!(
                 "the runtime that `runtime` names is not built yet; use `none` (or `auto`, which means `none` for now)"
@@ -109,6 +116,10 @@ impl Server {
 
         let hasher = Hasher::new(random.clone());
         let (visitors, first_admin) = users::bootstrap(&db, &config, &hasher, &*clock).await?;
+        // at once: whatever fails from here on, the password is known
+        if let Some(admin) = &first_admin {
+            announce(admin);
+        }
         let lifetime = Lifetime {
             idle: chrono::TimeDelta::from_std(config.session_idle_timeout)?,
             absolute: chrono::TimeDelta::from_std(config.session_max_lifetime)?,

@@ -120,3 +120,21 @@ async fn a_flood_of_refusals_is_counted() {
     assert!(records.len() < 100, "{} records", records.len());
     assert_eq!(records.iter().map(|(_, _, repeats)| repeats).sum::<i64>(), 200);
 }
+
+/// PostgreSQL stores no NUL in JSON. A record with one must neither be lost nor take others with it.
+#[tokio::test]
+async fn a_request_cannot_make_its_record_unwritable() {
+    on_each_engine(|server| async move {
+        sql("DELETE FROM audit_log").run(&server.db).await.unwrap();
+        let name = format!("a\u{0}{}", "x".repeat(100_000));
+        let login = json!({"username": name, "password": "x"});
+        let failure = server.call(None, "AuthenticationService/Authenticate", login).await.unwrap_err();
+        assert_eq!(failure.code, Code::InvalidArgument);
+        let (details,): (String,) = sql("SELECT CAST(details AS TEXT) FROM audit_log WHERE action = 'LoginUser'")
+            .one(&server.db)
+            .await
+            .unwrap();
+        assert!(details.contains("a\u{fffd}xxx") && details.len() < 2_000, "{details}");
+    })
+    .await;
+}

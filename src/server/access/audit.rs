@@ -24,7 +24,7 @@ use super::caller::Caller;
 use crate::server::{
     db::{Db, Json, On, sql},
     error::{Error, Kind, Result},
-    pipeline::call::Call,
+    pipeline::call::{Call, plain},
 };
 
 /// Records are collected this long before they are written together.
@@ -62,11 +62,11 @@ impl Record {
         let subjects = call.subjects().clone();
         let signed_in =
             (!caller.is_visitor()).then(|| (caller.tenant(), caller.id(), caller.account().username.clone()));
-        let actor = subjects.actor.or(signed_in);
+        let actor = subjects.actor.clone().or(signed_in);
         let mut details: serde_json::Map<_, _> =
-            subjects.details.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+            subjects.details().iter().map(|(k, v)| ((*k).to_owned(), v.as_str().into())).collect();
         if let Some(error) = error {
-            details.insert("error_message".to_owned(), error.message().into());
+            details.insert("error_message".to_owned(), plain(error.message()).into());
             details.insert("reason".to_owned(), error.reason().into());
             if !subjects.verified {
                 // the ids are what the request said; nobody looked whether they exist
@@ -81,7 +81,7 @@ impl Record {
             Some(_) => "failed",
         };
         Self {
-            tenant_id: actor.as_ref().map(|a| a.0).or(Some(caller.tenant())),
+            tenant_id: actor.as_ref().map(|a| a.0).or(subjects.tenant).or(Some(caller.tenant())),
             actor_id: actor.as_ref().map(|a| a.1),
             actor_username: actor.map(|a| a.2).unwrap_or_default(),
             request_id: call.request_id.clone(),
@@ -102,11 +102,11 @@ impl Record {
 
     /// What makes two refusals equal.
     fn key(&self) -> Key {
-        (self.actor_id, if self.actor_id.is_some() { None } else { self.address }, self.action)
+        (self.actor_id, if self.actor_id.is_some() { None } else { self.address }, self.action, self.outcome)
     }
 }
 
-type Key = (Option<i64>, Option<IpAddr>, &'static str);
+type Key = (Option<i64>, Option<IpAddr>, &'static str, &'static str);
 
 /// `CreateWorkspace` becomes `Create workspace`, with the way it ended.
 fn describe(action: &str, error: Option<&Error>) -> String {
@@ -165,7 +165,15 @@ impl Writer {
         Self { queue, stop, task: Mutex::new(Some(task)) }
     }
 
-    /// Returns when the record is on disk, or counted in one that will be.
+    /// Queues the record without waiting: for a call that nobody waits for any more.
+    pub fn write_later(&self, record: Record) {
+        if self.queue.try_send((record, oneshot::channel().0)).is_err() {
+            tracing::error!(target: "chorus::audit", "an audit record of an abandoned call could not be queued");
+        }
+    }
+
+    /// Returns when the record is on disk, or counted in one that will be. A refusal is answered as such even if its
+    /// record cannot be written, since the caller was refused; the log then has it.
     pub async fn write(&self, record: Record) {
         let (done, wait) = oneshot::channel();
         if self.queue.send((record, done)).await.is_err() || wait.await.is_err() {
@@ -263,20 +271,23 @@ impl Loop {
         self.save(counted, Vec::new()).await;
     }
 
-    /// Writes records in one transaction, then tells those who wait. A record that cannot be written is logged, so that
-    /// it is not lost without a trace.
+    /// Writes records in one transaction, then tells those who wait. If that fails, one by one, so that a record that
+    /// cannot be written takes no other with it; such a one is logged, so that it is not lost without a trace.
     async fn save(&self, records: Vec<Record>, waiting: Vec<oneshot::Sender<()>>) {
         if records.is_empty() {
             return;
         }
-        match self.insert_all(&records).await {
-            Ok(()) => answer(waiting),
-            Err(error) => {
-                for r in &records {
-                    tracing::error!(target: "chorus::audit", %error, action = r.action, request_id = &*r.request_id, actor = r.actor_id, "not recorded");
+        if self.insert_all(&records).await.is_err() {
+            for r in &records {
+                if let Err(error) = insert(&self.db, r).await {
+                    tracing::error!(
+                        target: "chorus::audit", %error, action = r.action, request_id = &*r.request_id,
+                        actor = r.actor_id, repeats = r.repeats, "not recorded"
+                    );
                 }
             }
         }
+        answer(waiting);
     }
 
     async fn insert_all(&self, records: &[Record]) -> Result<()> {

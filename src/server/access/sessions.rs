@@ -26,7 +26,7 @@ use super::{
 use crate::server::{
     access::catalogue::Dimension,
     access::context::{Bound, Context},
-    db::{Db, On, sql},
+    db::{Db, DbError, On, sql},
     error::{Error, Result},
 };
 
@@ -61,12 +61,20 @@ pub struct Sessions {
 struct Checked {
     at: Option<Instant>,
     version: i64,
+    /// Whether the database answered.
+    answered: bool,
 }
 
 struct Kept {
     caller: Arc<Caller>,
     expires_at: DateTime<Utc>,
     last_seen_at: AtomicI64,
+}
+
+impl Kept {
+    fn last_seen(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.last_seen_at.load(Ordering::Acquire)).unwrap_or_default()
+    }
 }
 
 /// A session that was just opened or renewed.
@@ -126,7 +134,7 @@ impl Sessions {
             visitor: Arc::new(Caller::visitor(visitors)),
             kept: RwLock::new(HashMap::new()),
             generation: AtomicU64::new(0),
-            checked: Mutex::new(Checked { at: None, version: 0 }),
+            checked: Mutex::new(Checked { at: None, version: 0, answered: true }),
         }
     }
 
@@ -138,7 +146,7 @@ impl Sessions {
     /// The caller behind a token.
     pub async fn authenticate(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Caller>> {
         let claims = self.tokens.verify(token, now)?;
-        let caller = self.caller(&claims.session, now).await?;
+        let caller = self.in_use(&claims.session, now).await?;
         // a token is signed by us, so a difference means that it was minted for another database
         match caller.id() == claims.user && caller.tenant() == claims.tenant {
             true => Ok(caller),
@@ -146,23 +154,37 @@ impl Sessions {
         }
     }
 
-    /// The caller behind a session.
+    /// The caller behind a session, without counting as its use.
     pub async fn caller(&self, session: &str, now: DateTime<Utc>) -> Result<Arc<Caller>> {
-        self.check().await?;
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(session).cloned();
-        let kept = match kept {
-            Some(kept) => kept,
-            None => self.load(session).await?,
-        };
-        let seen = DateTime::from_timestamp_micros(kept.last_seen_at.load(Ordering::Acquire)).unwrap_or_default();
-        if now >= kept.expires_at || now - seen >= self.lifetime.idle {
-            return Err(ended());
-        }
-        if now - seen >= TOUCH_EVERY.min(self.lifetime.idle / 4) {
+        Ok(self.alive(session, now).await?.caller.clone())
+    }
+
+    /// The caller behind a session that is being used.
+    async fn in_use(&self, session: &str, now: DateTime<Utc>) -> Result<Arc<Caller>> {
+        let kept = self.alive(session, now).await?;
+        let seen = kept.last_seen_at.load(Ordering::Acquire);
+        if now - kept.last_seen() >= TOUCH_EVERY.min(self.lifetime.idle / 4) {
             kept.last_seen_at.store(now.timestamp_micros(), Ordering::Release);
-            sql("UPDATE sessions SET last_seen_at = $1 WHERE id = $2").bind(now).bind(session).run(&self.db).await?;
+            let touch = sql("UPDATE sessions SET last_seen_at = $1 WHERE id = $2").bind(now).bind(session);
+            // the call does not fail for it; the next one tries again
+            if let Err(error) = touch.run(&self.db).await {
+                kept.last_seen_at.store(seen, Ordering::Release);
+                tracing::warn!(target: "chorus::sessions", %error, "the use of a session was not stored");
+            }
         }
         Ok(kept.caller.clone())
+    }
+
+    async fn alive(&self, session: &str, now: DateTime<Utc>) -> Result<Arc<Kept>> {
+        self.check().await?;
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(session).cloned();
+        let over = |kept: &Kept| now >= kept.expires_at || now - kept.last_seen() >= self.lifetime.idle;
+        let kept = match kept {
+            Some(kept) if !over(&kept) => kept,
+            // not known here, or in use on another replica
+            _ => self.load(session).await?,
+        };
+        if over(&kept) { Err(ended()) } else { Ok(kept) }
     }
 
     /// Drops everything from memory.
@@ -247,15 +269,28 @@ impl Sessions {
     async fn check(&self) -> Result<()> {
         let mut checked = self.checked.lock().await;
         if checked.at.is_some_and(|at| at.elapsed() < CHECK_EVERY) {
-            return Ok(());
+            // those who waited for a check that failed do not each wait for another one
+            return if checked.answered {
+                Ok(())
+            } else {
+                Err(DbError::Unavailable("it did not answer".into()).into())
+            };
         }
         let asked = Instant::now();
-        let (version,): (i64,) = sql("SELECT version FROM access_version WHERE id = 1").one(&self.db).await?;
-        if version != checked.version {
-            self.forget();
+        let found: Result<(i64,), DbError> = sql("SELECT version FROM access_version WHERE id = 1").one(&self.db).await;
+        match found {
+            Ok((version,)) => {
+                if version != checked.version {
+                    self.forget();
+                }
+                *checked = Checked { at: Some(asked), version, answered: true };
+                Ok(())
+            }
+            Err(error) => {
+                *checked = Checked { at: Some(Instant::now()), answered: false, ..*checked };
+                Err(error.into())
+            }
         }
-        *checked = Checked { at: Some(asked), version };
-        Ok(())
     }
 
     async fn load(&self, session: &str) -> Result<Arc<Kept>> {

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use chrono::{DateTime, Utc};
@@ -39,6 +42,7 @@ pub struct Call {
     pub(super) shared: Arc<Shared>,
     pub(super) record: Mutex<Subjects>,
     pub(super) recorded: AtomicBool,
+    pub(super) bad_credential: AtomicBool,
     pub(super) headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
 }
 
@@ -53,19 +57,45 @@ pub struct Subjects {
     pub user: Option<i64>,
     /// Who acts, when that is not the caller: a sign-in has no caller yet. Tenant, id and user name.
     pub actor: Option<(i64, i64, String)>,
-    /// More facts, by name.
-    pub details: BTreeMap<&'static str, String>,
+    /// The tenant of what is acted upon, where that is not the caller's: a failed sign-in belongs to the tenant of the
+    /// account.
+    pub tenant: Option<i64>,
+    details: BTreeMap<&'static str, String>,
     /// The ids come from stored rows, not from the request alone.
     pub verified: bool,
 }
 
+/// So many characters of a fact are recorded, and so many items of a list.
+const MOST_RECORDED: (usize, usize) = (256, 20);
+
 impl Subjects {
-    /// Notes a fact, unless it is empty.
-    pub fn detail(&mut self, key: &'static str, value: String) {
+    /// Notes a fact, unless it is empty. It may come from a request that nobody checked yet, so it is cut, and what a
+    /// database or a terminal could trip over is replaced.
+    pub fn detail(&mut self, key: &'static str, value: &str) {
         if !value.is_empty() {
-            self.details.insert(key, value);
+            self.details.insert(key, plain(value));
         }
     }
+
+    /// Notes the ids of a list: the first ones, and how many more there are.
+    pub fn detail_list<T: ToString>(&mut self, key: &'static str, values: &[T]) {
+        let mut text = values.iter().take(MOST_RECORDED.1).map(T::to_string).collect::<Vec<_>>().join(",");
+        if let Some(more) = values.len().checked_sub(MOST_RECORDED.1).filter(|more| *more > 0) {
+            text += &format!(" and {more} more");
+        }
+        self.detail(key, &text);
+    }
+
+    /// More facts, by name.
+    pub fn details(&self) -> &BTreeMap<&'static str, String> {
+        &self.details
+    }
+}
+
+/// Text that is fit for a record.
+pub fn plain(text: &str) -> String {
+    let kept = text.chars().take(MOST_RECORDED.0);
+    kept.map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 impl Call {
@@ -77,6 +107,11 @@ impl Call {
     /// Sends a header beside a successful reply; a failed call sends none.
     pub fn reply_header(&self, name: HeaderName, value: HeaderValue) {
         self.headers.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
+    }
+
+    /// Whether the call came with a credential that is no good. On a public RPC its caller counts as a visitor.
+    pub fn bad_credential(&self) -> bool {
+        self.bad_credential.load(Ordering::Acquire)
     }
 
     /// What every call shares: roles, sessions, audit, clock, randomness.

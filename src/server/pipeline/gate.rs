@@ -1,7 +1,7 @@
 //! The gate in front of every handler.
 //!
 //! [`Gate::unary`] and its siblings take the request and the RPC's [`Plan`] and do, in this order: find the caller, check
-//! the access rule, clear ignored fields, check the request, call the handler. Around it all: the audit record of a
+//! the access rule, clear ignored fields, check the request, call the handler (which checks a `custom` rule itself). Around it all: the audit record of a
 //! refusal or failure, the log line, the metrics, and the guard against panics.
 
 use std::{
@@ -60,6 +60,30 @@ pub struct Shared {
 
 /// The gate.
 pub struct Gate(Arc<Shared>);
+
+const CREDENTIAL_MISSING: &str = "CREDENTIAL_MISSING";
+
+/// A call that is under way. Dropped before its end (the deadline passed, or the client went away) it is logged, counted
+/// and recorded all the same.
+struct Running<'a> {
+    call: &'a Call,
+    caller: &'a Caller,
+    started: Instant,
+    ended: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let error = Error::new(Kind::DeadlineExceeded, "ABANDONED", "The deadline passed, or the client went away.");
+        if self.call.rpc.audit != When::Never && !self.call.recorded.load(Ordering::Acquire) {
+            self.call.shared.audit.write_later(audit::Record::of(self.call, self.caller, Some(&error)));
+        }
+        log(self.call, self.caller.id(), Some(&error), self.started);
+    }
+}
 
 /// What the contract says of one RPC, as functions over its request.
 pub struct Plan<Q> {
@@ -366,8 +390,10 @@ impl Gate {
             }
             body(call.clone(), caller.clone(), q).await
         };
+        let mut running = Running { call: &call, caller: &caller, started, ended: false };
         let result = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)));
         self.record(&call, &caller, result.as_ref().err()).await;
+        running.ended = true;
         log(&call, caller.id(), result.as_ref().err(), started);
 
         let mut response = Response::new(result.map_err(|error| error.into_status(&call.instance))?);
@@ -392,6 +418,7 @@ impl Gate {
             shared: self.0.clone(),
             record: Mutex::new(Subjects::default()),
             recorded: AtomicBool::new(false),
+            bad_credential: AtomicBool::new(false),
             headers: Mutex::new(Vec::new()),
         }
     }
@@ -400,14 +427,17 @@ impl Gate {
         let found = match token::credential(headers) {
             Ok(Some(token)) => self.0.sessions.authenticate(token, call.now).await,
             Ok(None) => Err(Error::unauthenticated(
-                "CREDENTIAL_MISSING",
+                CREDENTIAL_MISSING,
                 "Sign in first: send `Authorization: Bearer <token>` or the session cookie.",
             )),
             Err(error) => Err(error),
         };
         match found {
             // a bad credential, or one that opens less, does not close public doors; a missing database does
-            Err(error) if call.rpc.public && error.kind() == Kind::Unauthenticated => Ok(self.0.sessions.visitor()),
+            Err(error) if call.rpc.public && error.kind() == Kind::Unauthenticated => {
+                call.bad_credential.store(error.reason() != CREDENTIAL_MISSING, Ordering::Release);
+                Ok(self.0.sessions.visitor())
+            }
             Ok(caller) if call.rpc.public && caller.is_restricted() => Ok(self.0.sessions.visitor()),
             found => found,
         }
@@ -431,7 +461,7 @@ fn admit<Q>(rule: &Rule<Q>, call: &Arc<Call>, caller: &Arc<Caller>, q: &Q) -> Re
     match rule {
         Rule::Anyone => {}
         Rule::SignedIn | Rule::Custom(_) | Rule::List { .. } if caller.is_visitor() && !call.rpc.public => {
-            return Err(Error::unauthenticated("CREDENTIAL_MISSING", "Sign in first."));
+            return Err(Error::unauthenticated(CREDENTIAL_MISSING, "Sign in first."));
         }
         Rule::SignedIn | Rule::Custom(_) | Rule::List { .. } => {}
         Rule::All(needs) => {
@@ -526,15 +556,16 @@ fn log(call: &Call, caller: i64, error: Option<&Error>, started: Instant) {
     let code = error.map_or(Code::Ok, |e| e.kind().code());
     let took = started.elapsed();
     crate::server::telemetry::call_finished(call.rpc.name, code, took.as_secs_f64());
-    let (rpc, request_id, code, ms) = (call.rpc.name, &*call.request_id, code as i32, took.as_secs_f64() * 1e3);
+    let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+    let (rpc, request_id, code) = (call.rpc.name, &*call.request_id, code as i32);
     match error {
         None => tracing::info!(target: "chorus::call", rpc, request_id, caller, code, ms, "done"),
         Some(e) if e.kind() == Kind::Internal => {
-            let cause = e.cause().map(ToString::to_string).unwrap_or_default();
+            let cause = e.cause().map(tracing::field::display);
             tracing::error!(target: "chorus::call", rpc, request_id, caller, code, ms, reason = e.reason(), cause, "failed");
         }
         Some(e) => {
-            let cause = e.cause().map(ToString::to_string).unwrap_or_default();
+            let cause = e.cause().map(tracing::field::display);
             tracing::info!(target: "chorus::call", rpc, request_id, caller, code, ms, reason = e.reason(), cause, "refused");
         }
     }

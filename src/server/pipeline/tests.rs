@@ -261,3 +261,44 @@ async fn a_flood_of_equal_refusals_is_counted() {
     assert_eq!(rows.iter().map(|r| r.0).sum::<i64>(), 50);
     assert!(rows.len() < 50, "{} rows", rows.len());
 }
+
+#[tokio::test]
+async fn an_abandoned_call_is_recorded() {
+    async fn never(_: Authorized, _: u64) -> Result<u64> {
+        std::future::pending().await
+    }
+    let world = World::new().await;
+    let request = world.request(5).await;
+    let call = world.gate.unary(&PLAN, request, OF_WORKSPACE, never);
+    assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
+    world.shared.audit.stop().await;
+    let records = world.records().await;
+    assert_eq!(records, [("TestThing".into(), "failed".into(), Some(5), Code::DeadlineExceeded as i64)]);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_takes_no_other_with_it() {
+    let world = World::new().await;
+    // the second record of the group breaks a rule of the table
+    sql("CREATE TRIGGER picky BEFORE INSERT ON audit_log WHEN NEW.workspace_id = 6 BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .run(&world.db)
+        .await
+        .unwrap();
+    let requests = [world.request(6).await, world.request(7).await, world.request(8).await];
+    let calls = requests.map(|request| world.gate.unary(&PLAN, request, OF_WORKSPACE, echo));
+    assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_err));
+    let written: Vec<_> = world.records().await.into_iter().map(|r| r.2).collect();
+    assert_eq!(written, [Some(7), Some(8)]);
+}
+
+#[test]
+fn facts_are_short_and_plain() {
+    let mut subjects = super::call::Subjects::default();
+    subjects.detail("empty", "");
+    subjects.detail("text", &format!("a\0\u{1b}[31m{}", "x".repeat(1 << 20)));
+    subjects.detail_list("ids", &(1..=25_u64).collect::<Vec<_>>());
+    let details = subjects.details();
+    assert_eq!(details.len(), 2);
+    assert!(details["text"].starts_with("a\u{fffd}\u{fffd}[31mxxx") && details["text"].chars().count() == 256);
+    assert!(details["ids"].ends_with(",19,20 and 5 more"), "{}", details["ids"]);
+}

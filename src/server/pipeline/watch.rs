@@ -16,9 +16,9 @@ use crate::server::{
     error::{Error, Kind, Result},
 };
 
-/// How often an open stream asks whether access changed; with the version check behind it the right is lost within a
-/// second.
-const EVERY: Duration = Duration::from_millis(500);
+/// How often an open stream asks whether access changed; with the version check behind it (700 ms) the right is lost
+/// within a second.
+const EVERY: Duration = Duration::from_millis(250);
 
 /// Passes items on until the caller loses the right to them. `needs` are what the stream was opened with; without them any
 /// change of the caller's roles ends the stream.

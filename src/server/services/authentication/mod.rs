@@ -42,6 +42,7 @@ impl Authentication {
             // for the record only: the answer does not tell whether the user exists
             let mut subjects = call.call().subjects();
             subjects.user = Some(found.account.id);
+            subjects.tenant = Some(found.account.tenant_id);
             subjects.verified = true;
         }
         let stored = found.as_ref().map(|found| found.password_hash.clone());

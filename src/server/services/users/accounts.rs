@@ -141,7 +141,7 @@ pub(super) fn note(call: &Authorized, account: &Account) {
     let mut subjects = call.call().subjects();
     subjects.user = Some(account.id);
     subjects.verified = true;
-    subjects.details.insert("username", account.username.clone());
+    subjects.detail("username", &account.username);
 }
 
 /// A new account is active unless stated.

@@ -103,7 +103,7 @@ impl UserHandlers for Users {
         let mut change = self.base.db.begin(&call).await?;
         let row = roles::grant(&mut change, &call, id, &role.name, context).await?;
         let user = self.reread(&mut change, &call, id).await?;
-        call.call().subjects().details.insert("role_id", row.id.to_string());
+        call.call().subjects().detail("role_id", &row.id.to_string());
         change.commit().await?;
         Ok(v1::CreateUserRoleReply { result: Some(v1::CreateUserRoleResult { user: Some(user) }) })
     }
@@ -126,7 +126,7 @@ impl UserHandlers for Users {
         roles::may_revoke(call.call(), &call, id, assignment)?;
         roles::revoke(&mut change, &call, id, &[assignment.id]).await?;
         let user = self.reread(&mut change, &call, id).await?;
-        call.call().subjects().details.insert("role_name", assignment.context.label(&assignment.role));
+        call.call().subjects().detail("role_name", &assignment.context.label(&assignment.role));
         change.commit().await?;
         Ok(v1::DeleteUserRoleReply { result: Some(v1::DeleteUserRoleResult { user: Some(user) }) })
     }

@@ -151,8 +151,8 @@ fn record(by: &Authorized, workspace: &Workspace) {
     let mut subjects = by.call().subjects();
     subjects.workspace = Some(workspace.id);
     subjects.verified = true;
-    subjects.detail("workspace_id", workspace.id.to_string());
-    subjects.detail("workspace_name", workspace.name.clone());
+    subjects.detail("workspace_id", &workspace.id.to_string());
+    subjects.detail("workspace_name", &workspace.name);
 }
 
 async fn check_contact(change: &mut Change, by: &Authorized, contact: Option<i64>) -> Result<()> {
