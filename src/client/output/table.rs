@@ -197,14 +197,23 @@ mod tests {
 
     #[test]
     fn a_table_fits_the_terminal() {
-        insta::assert_snapshot!(draw_in(Some(50)), @"");
+        insta::assert_snapshot!(draw_in(Some(50)), @r"
+        CREATED               MESSAGE
+        2023-11-14T22:13:20Z  You were given the role
+                              WorkspaceMember.
+        -                     Hello
+        ");
         // too narrow to spare anything
         assert!(draw_in(Some(20)).lines().all(|line| line.len() <= 20), "{}", draw_in(Some(20)));
     }
 
     #[test]
     fn piped_every_row_is_one_line() {
-        insta::assert_snapshot!(draw_in(None), @"");
+        insta::assert_snapshot!(draw_in(None), @r"
+        CREATED               MESSAGE
+        2023-11-14T22:13:20Z  You were given the role WorkspaceMember.
+        -                     Hello
+        ");
     }
 
     #[test]
