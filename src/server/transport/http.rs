@@ -18,7 +18,7 @@ use std::{
 
 use axum::{Router, body::Body, response::Response};
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{Method, Request};
+use http::{Method, Request, Version, header};
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use tower_http::compression::{
@@ -33,7 +33,10 @@ use super::{
     request_id::RequestId,
     rest::{self, Transcoder, errors},
 };
-use crate::server::random::Random;
+use crate::server::{
+    error::{Error, Kind},
+    random::Random,
+};
 
 /// A listener's service.
 pub type App = BoxCloneSyncService<Request<Body>, Response, Infallible>;
@@ -65,7 +68,20 @@ pub fn app(rest: Transcoder, grpc: Native, pages: Router, origins: Origins, rand
 
 /// The service of the gRPC listener.
 pub fn grpc_app(grpc: Native, random: Arc<dyn Random>) -> App {
-    App::new(Edge { inner: grpc, random })
+    let inner = tower::service_fn(move |request| native_only(grpc.clone(), request));
+    App::new(Edge { inner, random })
+}
+
+/// Passes on what a gRPC client sends and a browser cannot. A page of another site could otherwise write here with the
+/// cookie of the HTTP listener, since browsers send cookies to every port of a host.
+async fn native_only(mut grpc: Native, mut request: Request<Body>) -> Result<Response, Infallible> {
+    if request.version() != Version::HTTP_2 || Protocol::of(request.headers()) != Protocol::Grpc {
+        let text = "This listener speaks gRPC over HTTP/2 only. REST and gRPC-web are on the HTTP listener.";
+        let error = Error::new(Kind::UnsupportedMediaType, "GRPC_ONLY", text);
+        return Ok(errors::from_error(error, request.uri().path()));
+    }
+    request.headers_mut().remove(header::COOKIE);
+    grpc.call(request).await
 }
 
 #[derive(Clone)]
@@ -93,7 +109,7 @@ impl Dispatch {
     }
 }
 
-fn refuse(error: crate::server::error::Error, instance: &str, is_grpc: bool) -> Response {
+fn refuse(error: Error, instance: &str, is_grpc: bool) -> Response {
     match is_grpc {
         true => error.into_status(instance).into_http(),
         false => errors::from_error(error, instance),

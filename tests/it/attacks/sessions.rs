@@ -190,3 +190,32 @@ async fn a_new_password_takes_the_current_one() {
     let result = server.call(Some(&server.admin), "UserService/UpdatePassword", change).await;
     refused(&result, Code::Unauthenticated, "INVALID_CREDENTIALS");
 }
+
+/// Browsers send cookies to every port of a host, so the gRPC listener must not take them, nor what a page can send.
+#[tokio::test]
+async fn a_page_cannot_write_through_the_grpc_listener() {
+    let server = TestServer::start().await;
+    let url = format!("{}/chorus.v1.UserService/GetUserMe", server.grpc_url());
+    let client = reqwest::Client::new();
+    for kind in ["text/plain", "application/grpc-web", "application/grpc-web-text", "application/grpc"] {
+        let answer = client
+            .post(&url)
+            .header("content-type", kind)
+            .header("cookie", format!("jwttoken={}", server.admin.token))
+            .body(&[0_u8; 5][..])
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 415, "{kind} over HTTP/1.1");
+    }
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let answer = client
+        .post(&url)
+        .header("content-type", "application/grpc")
+        .header("cookie", format!("jwttoken={}", server.admin.token))
+        .body(&[0_u8; 5][..])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "16", "the cookie counts for nothing here");
+}
