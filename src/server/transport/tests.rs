@@ -11,7 +11,13 @@ use tonic::{Status, service::Routes};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::{Parts, Transports, cors::Origins, http::App, index::About, origin::Origin};
+use super::{
+    Parts, Transports,
+    cors::Origins,
+    http::App,
+    index::About,
+    origin::{Origin, Protocol},
+};
 use crate::{
     proto::{google::api::HttpBody, v1},
     server::{
@@ -130,7 +136,11 @@ async fn send(app: &App, line: &str, headers: &[&str], body: impl Into<Body>) ->
         let (name, value) = header.split_once(": ").unwrap();
         request = request.header(name, value);
     }
-    app.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap()
+    let mut request = request.body(body.into()).unwrap();
+    if Protocol::of(request.headers()) == Protocol::Grpc {
+        *request.version_mut() = http::Version::HTTP_2;
+    }
+    app.clone().oneshot(request).await.unwrap()
 }
 
 async fn bytes(response: Response) -> Vec<u8> {
