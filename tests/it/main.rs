@@ -20,4 +20,5 @@ mod robustness;
 mod settings;
 mod support;
 mod users;
+mod web_client;
 mod workspaces;

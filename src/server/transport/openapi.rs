@@ -225,6 +225,14 @@ mod tests {
     }
 
     #[test]
+    fn an_optional_scalar_is_one_parameter() {
+        let made = made();
+        let parameters = made["paths"]["/api/rest/v1/notifications"]["get"]["parameters"].as_array().unwrap();
+        let found = parameters.iter().find(|parameter| parameter["name"] == "isRead").unwrap();
+        assert_eq!(found["schema"], json!({ "type": "boolean", "nullable": true }));
+    }
+
+    #[test]
     fn every_reference_leads_somewhere() {
         let document = made();
         let text = document.to_string();

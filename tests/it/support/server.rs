@@ -344,6 +344,11 @@ impl Reply {
     pub fn reason(&self) -> &str {
         self.body["details"][0]["reason"].as_str().unwrap_or_default()
     }
+
+    /// The code of a failure as REST clients know it; empty for a success.
+    pub fn chorus_code(&self) -> &str {
+        self.body["details"][0]["chorusCode"].as_str().unwrap_or_default()
+    }
 }
 
 impl From<Status> for Failure {

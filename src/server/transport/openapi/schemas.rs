@@ -7,6 +7,7 @@ use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, Messa
 use serde_json::{Map, Value, json};
 
 use super::{comment, doc, rules::Rules};
+use crate::server::transport::rest::query::wrapped;
 
 /// Collects the schemas that the document refers to.
 pub struct Schemas {
@@ -57,6 +58,11 @@ impl Schemas {
     /// A reference to the schema of a message.
     pub fn message(&mut self, message: &MessageDescriptor) -> Value {
         if let Some(schema) = well_known(message) {
+            return schema;
+        }
+        if let Some(scalar) = wrapped(message) {
+            let mut schema = self.kind(&scalar.kind());
+            schema["nullable"] = true.into();
             return schema;
         }
         let name = message.full_name().to_owned();
@@ -112,7 +118,7 @@ fn described(mut schema: Value, text: String) -> Value {
 
 /// Whether a message has a JSON form of its own.
 pub fn is_well_known(message: &MessageDescriptor) -> bool {
-    well_known(message).is_some()
+    well_known(message).is_some() || wrapped(message).is_some()
 }
 
 fn well_known(message: &MessageDescriptor) -> Option<Value> {

@@ -111,7 +111,7 @@ fn scalar(kind: &Kind, text: &str) -> Result<Value, &'static str> {
 
 /// The field of a message that only makes a value optional, such as `google.protobuf.BoolValue`: it is written as the
 /// value alone.
-fn wrapped(message: &MessageDescriptor) -> Option<FieldDescriptor> {
+pub fn wrapped(message: &MessageDescriptor) -> Option<FieldDescriptor> {
     let wraps = message.parent_file().name() == "google/protobuf/wrappers.proto";
     message.get_field_by_name("value").filter(|_| wraps)
 }
