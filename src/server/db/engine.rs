@@ -6,7 +6,8 @@
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection, PgPool, SqlitePool,
+    Connection, PgPool, Postgres, SqlitePool, Transaction,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -161,7 +162,7 @@ impl Db {
         Ok(match &self.0 {
             // begun as a reader, it could fail half-way when it first writes
             Pools::Sqlite { write, .. } => Tx::sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Pools::Postgres(pool) => Tx::postgres(pool.begin().await?),
+            Pools::Postgres(pool) => Tx::postgres(begin(pool.acquire().await?).await?),
         })
     }
 
@@ -204,6 +205,13 @@ impl Db {
             Pools::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Begins a transaction to its end, also when nobody waits for it any more: a `BEGIN` that is abandoned half-way would
+/// return its connection to the pool within a transaction. This one is dropped as a transaction, which rolls back.
+async fn begin(connection: PoolConnection<Postgres>) -> Result<Transaction<'static, Postgres>> {
+    let begun = tokio::spawn(Transaction::begin(connection, None)).await;
+    begun.map_err(|error| DbError::Fault(format!("BEGIN did not finish: {error}")))?.map_err(DbError::from)
 }
 
 fn sqlite_options(options: &Options) -> SqliteConnectOptions {

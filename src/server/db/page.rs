@@ -62,13 +62,6 @@ pub struct Listed<T> {
     pub truncated: bool,
 }
 
-impl<T> Listed<T> {
-    /// The same page with converted rows.
-    pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Listed<U> {
-        Listed { rows: self.rows.into_iter().map(convert).collect(), total: self.total, truncated: self.truncated }
-    }
-}
-
 impl Page {
     /// What the reply says about this page of a list.
     pub fn reply(&self, total: u64) -> PaginationResult {

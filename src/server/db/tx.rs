@@ -64,15 +64,6 @@ impl Tx {
         Ok(())
     }
 
-    /// Undoes the changes now rather than when dropped.
-    pub async fn rollback(self) -> Result<()> {
-        match self.inner {
-            Inner::Sqlite(tx) => tx.rollback().await?,
-            Inner::Postgres(tx) => tx.rollback().await?,
-        }
-        Ok(())
-    }
-
     /// Remembers that a statement failed.
     pub(super) fn note<T>(&mut self, done: sqlx::Result<T>) -> Result<T> {
         done.map_err(|error| {
