@@ -12,6 +12,7 @@ use super::{
     config::Config,
     db::{Db, sql},
     random::Random,
+    services::users::has_users,
 };
 
 /// The keyring that fits the database. It is made on the first start, and never for a database that was used before: that
@@ -24,6 +25,12 @@ pub async fn keyring(config: &Config, db: &Db, random: &dyn Random, clock: &dyn 
         (None, Some(_)) => {
             bail!(
                 "the database was set up with a keyring and there is none at {path}; restore that file or name it with --keys"
+            )
+        }
+        // such a database was copied by hand, without the row that names its keyring
+        (None, None) if has_users(db).await? => {
+            bail!(
+                "the database has users already and there is no keyring at {path}; restore that file or name it with --keys"
             )
         }
         (None, None) => Keyring::load_or_create(&config.keys, random, clock)?,
@@ -57,4 +64,39 @@ async fn remember(db: &Db, fingerprint: &str, now: DateTime<Utc>) -> Result<Stri
     .await?;
     let (stored,): (String,) = sql("SELECT keyring_fingerprint FROM installation WHERE id = 1").one(db).await?;
     Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{clock::SystemClock, random::SeededRandom};
+
+    #[tokio::test]
+    async fn no_keyring_is_made_for_a_database_with_users() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = crate::server::config::load(&crate::server::config::Sources::default()).unwrap().config;
+        config.keys = folder.path().join("keys");
+        let db = Db::memory().await.unwrap();
+        let random = SeededRandom::new(1);
+        sql("INSERT INTO tenants (name, created_at, updated_at) VALUES ('default', $1, $1)")
+            .bind(SystemClock.now())
+            .run(&db)
+            .await
+            .unwrap();
+        sql("INSERT INTO users (tenant_id, username, username_key, search_key, created_at, updated_at) \
+             SELECT id, 'zoe', 'zoe', 'zoe', created_at, created_at FROM tenants")
+        .run(&db)
+        .await
+        .unwrap();
+        let refused = keyring(&config, &db, &random, &SystemClock).await.unwrap_err().to_string();
+        assert!(refused.contains("has users already and there is no keyring"), "{refused}");
+        assert!(!config.keys.exists());
+
+        sql("DELETE FROM users").run(&db).await.unwrap();
+        let made = keyring(&config, &db, &random, &SystemClock).await.unwrap();
+        assert_eq!(keyring(&config, &db, &random, &SystemClock).await.unwrap().fingerprint(), made.fingerprint());
+        std::fs::remove_file(&config.keys).unwrap();
+        let refused = keyring(&config, &db, &random, &SystemClock).await.unwrap_err().to_string();
+        assert!(refused.contains("there is none at"), "{refused}");
+    }
 }

@@ -12,7 +12,7 @@ use chorus::{
     proto,
     server::{
         Server,
-        access::caller::Account,
+        access::{caller::Account, keyring::Keyring},
         clock::{Clock, ManualClock},
         config::{self, keys::Key},
         db::{Db, fold, sql},
@@ -118,6 +118,9 @@ impl TestServer {
         sql("UPDATE users SET password_hash = $1 WHERE id = $2").bind(hash).bind(admin.id).run(&db).await.unwrap();
 
         let config = configuration(dir.path(), settings);
+        // a database with users and without a keyring is not started with
+        config.create_data_dir().unwrap();
+        Keyring::load_or_create(&config.keys, &SeededRandom::new(seed()), &*clock).unwrap();
         let server =
             Server::start(config, clock.clone(), Arc::new(SeededRandom::new(seed())), Some(db.clone())).await.unwrap();
         // reqwest takes the provider of the process; another test may have been faster

@@ -34,6 +34,7 @@ use crate::{
 };
 
 pub use bootstrap::{FirstAdmin, bootstrap};
+pub use store::{COLUMNS, has_users};
 
 /// The source of accounts whose password is kept here.
 pub const INTERNAL: &str = "internal";
