@@ -4,7 +4,7 @@
 //! layer would have hidden it, and so that all refusals are reported together. What is good goes through figment, which
 //! layers it and remembers where each value came from.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::LazyLock};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::LazyLock, time::Duration};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
@@ -244,7 +244,10 @@ fn effective(figment: &Figment, key: &'static Key) -> Effective {
     Effective { key, value, origin }
 }
 
-/// What single values cannot tell: combinations that cannot work.
+/// The longest life of a session. The idle timeout is not longer, so sums with times of this age cannot overflow.
+const MAX_SESSION_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// What the kinds of single values cannot tell: values out of bounds, and combinations that cannot work.
 fn conflicts(config: &Config, effective: &[Effective]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |name: &str, reason: &str| {
@@ -261,6 +264,9 @@ fn conflicts(config: &Config, effective: &[Effective]) -> Vec<Problem> {
     }
     if config.session_idle_timeout > config.session_max_lifetime {
         refuse("session_idle_timeout", "is longer than `session_max_lifetime`, which ends the session first");
+    }
+    if config.session_max_lifetime > MAX_SESSION_LIFETIME {
+        refuse("session_max_lifetime", "is longer than 366 days; people have to sign in again some time");
     }
     if config.cookie_same_site == CookieSameSite::None && config.cookie_secure == CookieSecure::Never {
         refuse(

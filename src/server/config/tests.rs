@@ -139,6 +139,10 @@ fn files_are_refused_with_line_key_and_reason() {
             "session_idle_timeout: 8d\n",
             "chorus.yaml:1: `session_idle_timeout`: is longer than `session_max_lifetime`, which ends the session first",
         ),
+        (
+            "session_max_lifetime: 367d\n",
+            "chorus.yaml:1: `session_max_lifetime`: is longer than 366 days; people have to sign in again some time",
+        ),
     ] {
         assert_eq!(refusal(yaml), expected);
     }
