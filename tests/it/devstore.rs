@@ -1,5 +1,6 @@
 //! The devstore, over REST, on both engines.
 
+use chorus::server::{clock::Clock as _, db::sql};
 use reqwest::Method;
 use serde_json::json;
 
@@ -105,6 +106,38 @@ async fn entries_of_workspaces_need_the_workspace() {
             assert_eq!(erase(&server, by, &path).await.status, writes, "{} {scope}", by.username);
         }
         assert_eq!(read(&server, Some(&guest), &format!("{scope}/config")).await.body["result"]["value"], json!("{}"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scope_holds_a_bounded_number_and_size_of_entries() {
+    on_each_engine(|server| async move {
+        let (by, now) = (&server.admin, server.clock.now());
+        let mut tx = server.db.transaction().await.unwrap();
+        for n in 0..999 {
+            sql("INSERT INTO devstore (tenant_id, scope, scope_id, key, value, created_at, updated_at) \
+                 VALUES ($1, 'global', 0, $2, '', $3, $3)")
+            .bind(server.tenant)
+            .bind(format!("key {n}"))
+            .bind(now)
+            .run(&mut tx)
+            .await
+            .unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(write(&server, by, "global", "last", "").await.status, 200);
+        let refused = write(&server, by, "global", "one more", "").await;
+        assert_eq!((refused.status, refused.reason()), (429, "QUOTA_DEVSTORE"), "{:?}", refused.body);
+        assert_eq!(write(&server, by, "global", "last", "changed").await.status, 200, "which is no entry more");
+        assert_eq!(read(&server, Some(by), "global/one%20more").await.status, 404);
+
+        let half = "x".repeat((8 << 20) - 8);
+        for (key, status) in [("first", 200), ("second", 200), ("third", 429), ("second", 200)] {
+            assert_eq!(write(&server, by, "user", key, &half).await.status, status, "{key}");
+        }
+        assert_eq!(erase(&server, by, "user/first").await.status, 200);
+        assert_eq!(write(&server, by, "user", "third", &half).await.status, 200);
     })
     .await;
 }

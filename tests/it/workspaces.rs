@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chorus::server::db::sql;
+use chorus::server::db::{Engine, sql};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -483,6 +483,8 @@ async fn who_may_change_members() {
             (&data, "WorkspaceAdmin", 403),
             (&data, "WorkspaceDataManager", 200),
             (&admin, "NoSuchRole", 404),
+            (&admin, "SuperAdmin", 400),
+            (&admin, "WorkbenchMember", 400),
             (&admin, "WorkspaceAdmin", 200),
         ] {
             assert_eq!(remove(&server, by, id, user.id, role).await.status, status, "{} {role}", by.username);
@@ -491,6 +493,69 @@ async fn who_may_change_members() {
         let path = format!("{WORKSPACES}/{id}/user/{}/role", user.id);
         let reply = server.rest(Some(&admin), Method::POST, &path, Some(body)).await;
         assert_eq!((reply.status, broken(&reply)), (400, ("role.name", "required")));
+    })
+    .await;
+}
+
+/// Whatever is put into a workspace waits for a deletion that has begun, and then finds no workspace.
+#[tokio::test]
+async fn nothing_is_left_in_a_workspace_that_goes() {
+    on_each_engine(|server: Arc<TestServer>| async move {
+        if server.db.engine() != Engine::Postgres {
+            return; // one writer at a time, so nothing can come between
+        }
+        let user = server.person("user", &[]).await;
+        for way in ["grant", "entry"] {
+            let id = made(&server, &server.admin, "contested").await;
+            let mut deletion = server.db.transaction().await.unwrap();
+            deletion.lock(&format!("chorus.workspace.{id}")).await.unwrap();
+            let put = tokio::spawn({
+                let (server, user) = (server.clone(), user.id);
+                async move {
+                    let role = json!({"name": "WorkspaceMember", "context": {"workspace": id.to_string()}});
+                    let (path, body) = match way {
+                        "grant" => (format!("/api/rest/v1/users/{user}/role"), json!({"role": role})),
+                        _ => (format!("/api/rest/v1/devstore/workspace/{id}"), json!({"key": "a", "value": "b"})),
+                    };
+                    server.rest(Some(&server.admin), Method::POST, &path, Some(body)).await
+                }
+            });
+            while !put.is_finished() && !somebody_waits(&server).await {}
+            sql("UPDATE workspaces SET status = 'deleted', deleted_at = created_at WHERE id = $1")
+                .bind(id)
+                .run(&mut deletion)
+                .await
+                .unwrap();
+            deletion.commit().await.unwrap();
+            let reply = put.await.unwrap();
+            assert_eq!((reply.status, reply.reason()), (404, "WORKSPACE_NOT_FOUND"), "{way}");
+        }
+    })
+    .await;
+}
+
+/// Whether a transaction waits for a lock by name.
+async fn somebody_waits(server: &TestServer) -> bool {
+    let (waiting,): (i64,) = sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+    .one(&server.db)
+    .await
+    .unwrap();
+    waiting > 0
+}
+
+/// A call that was admitted from memory changes nothing for an account that is disabled meanwhile.
+#[tokio::test]
+async fn who_is_disabled_meanwhile_owns_nothing_new() {
+    on_each_engine(|server: Arc<TestServer>| async move {
+        let user = server.person("user", &[("PlatformWorkspaceManager", ALL)]).await;
+        made(&server, &user, "before").await;
+        sql("UPDATE users SET status = 'disabled' WHERE id = $1").bind(user.id).run(&server.db).await.unwrap();
+        let refused = create(&server, &user, json!({"name": "after"})).await;
+        assert_eq!((refused.status, refused.reason()), (401, "SESSION_ENDED"));
+        let body = json!({"key": "a", "value": "b"});
+        let refused = server.rest(Some(&user), Method::POST, "/api/rest/v1/devstore/user", Some(body)).await;
+        assert_eq!((refused.status, refused.reason()), (401, "SESSION_ENDED"));
     })
     .await;
 }

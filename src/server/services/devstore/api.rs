@@ -1,12 +1,12 @@
 //! The RPCs of the devstore: the same four for each scope.
 
-use super::{Devstore, Scope, no_entry, store};
+use super::{Devstore, Scope, no_entry, store, within};
 use crate::{
     proto::v1,
     server::{
         error::Result,
         pipeline::{Authorized, Change, generated::DevstoreHandlers},
-        services::{row_id, workspaces},
+        services::{roles, row_id, workspaces},
     },
 };
 
@@ -24,6 +24,7 @@ impl Devstore {
     async fn put(&self, call: &Authorized, scope: Scope, key: String, value: String) -> Result<v1::PutEntryReply> {
         let mut change = self.begin(call, scope).await?;
         store::put(&mut change, call, scope, &key, &value).await?;
+        within(store::held(&mut change, call, scope).await?)?;
         change.commit().await?;
         Ok(v1::PutEntryReply { result: Some(v1::PutEntryResult { key, value }) })
     }
@@ -35,11 +36,18 @@ impl Devstore {
         Ok(v1::DeleteEntryReply { result: Some(v1::DeleteEntryResult {}) })
     }
 
-    /// Begins a change of a scope that is there.
+    /// Begins a change of a scope that is there. Changes of one scope wait for each other, so that two at once do not
+    /// both find room below the limit, and for the end of whom or what the scope belongs to.
     async fn begin(&self, call: &Authorized, scope: Scope) -> Result<Change> {
         let mut change = self.base.db.begin(call).await?;
-        if let Scope::Workspace(id) = scope {
-            workspaces::require(&mut change, call, id).await?;
+        match scope {
+            Scope::Global => change.lock(&format!("chorus.devstore.{}", call.tenant())).await?,
+            // the caller's own entries, see the handlers
+            Scope::User(_) => roles::lock_active(&mut change, call).await?,
+            Scope::Workspace(id) => {
+                roles::lock_workspace(&mut change, id).await?;
+                workspaces::require(&mut change, call, id).await?;
+            }
         }
         Ok(change)
     }

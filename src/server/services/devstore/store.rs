@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Scope;
+use super::{Held, Scope};
 use crate::server::{
     db::{Db, Tx, sql},
     error::Result,
@@ -52,6 +52,20 @@ pub(super) async fn put(change: &mut Change, by: &Authorized, scope: Scope, key:
     .run(change)
     .await?;
     Ok(())
+}
+
+/// What a scope holds now.
+pub(super) async fn held(change: &mut Change, by: &Authorized, scope: Scope) -> Result<Held> {
+    let (name, id) = scope.row();
+    let held =
+        sql("SELECT count(*) AS entries, CAST(coalesce(sum(octet_length(key) + octet_length(value)), 0) AS BIGINT) \
+         AS bytes FROM devstore WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3")
+        .bind(by.tenant())
+        .bind(name)
+        .bind(id)
+        .one(change)
+        .await?;
+    Ok(held)
 }
 
 /// Removes one key, if it is there.

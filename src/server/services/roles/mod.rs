@@ -8,6 +8,8 @@
 //! What always holds: an assignment binds things that exist in the tenant; a user holds a role in a context once; one
 //! active SuperAdmin stays in every tenant that has one; who gains or loses a role is told so, in the same transaction.
 //! Whether the caller manages roles there at all is the permission of the RPC, checked before.
+//!
+//! Locks are taken in one order, so that no two transactions wait for each other for ever: workspace, super-admins, user.
 
 mod store;
 
@@ -34,7 +36,7 @@ use crate::{
     },
 };
 
-pub use store::{insert, remove_all};
+pub use store::{has_user, has_workspace, insert, remove_all};
 
 /// Whether the caller may give this role in this context to the grantee.
 ///
@@ -127,6 +129,9 @@ pub async fn grant(
     role: &str,
     context: Context,
 ) -> Result<AssignmentRow> {
+    if let Some(Bound::Id(workspace)) = context.get(Dimension::Workspace) {
+        lock_workspace(change, workspace).await?;
+    }
     lock_user(change, user_id).await?;
     store::require_user(change, by.tenant(), user_id).await?;
     require_bound(change, by.tenant(), &context).await?;
@@ -162,10 +167,7 @@ pub async fn revoke(change: &mut Change, by: &Authorized, user_id: i64, assignme
     let removed = store::remove(change, by.tenant(), user_id, assignment_ids).await?;
     let missing = assignment_ids.iter().find(|id| removed.iter().all(|row| row.id != **id));
     if let Some(id) = missing {
-        return Err(Error::not_found(
-            "ROLE_ASSIGNMENT_NOT_FOUND",
-            format!("User {user_id} has no role assignment {id}. Read the user again: rolesWithContext lists the ids."),
-        ));
+        return Err(no_assignment(user_id, id));
     }
     let removed: Vec<_> = removed.iter().map(AssignmentRow::assignment).collect();
     keep_super_admin(change, by.tenant(), &removed).await?;
@@ -181,15 +183,41 @@ pub async fn revoke(change: &mut Change, by: &Authorized, user_id: i64, assignme
     tell(change, by, Recipient { tenant_id: by.tenant(), user_id }, &message).await
 }
 
+/// The user does not hold a role under this id.
+pub fn no_assignment(user_id: i64, id: impl std::fmt::Display) -> Error {
+    Error::not_found(
+        "ROLE_ASSIGNMENT_NOT_FOUND",
+        format!("User {user_id} has no role assignment {id}. Read the user again: rolesWithContext lists the ids."),
+    )
+}
+
 async fn tell(change: &mut Change, by: &Authorized, to: Recipient, message: &str) -> Result<()> {
     let id = by.call().shared().random.uuid();
     notify(&mut *change, to, id, message, Content::RolesChanged, by.now()).await
+}
+
+/// Makes changes of who belongs to a workspace, and of what is kept in it, wait for each other and for its deletion, to
+/// the end of the transaction: nothing is put into a workspace that is being deleted.
+pub async fn lock_workspace(tx: &mut Tx, id: i64) -> Result<()> {
+    Ok(tx.lock(&format!("chorus.workspace.{id}")).await?)
 }
 
 /// Makes changes of one account wait for each other, to the end of the transaction: a role is not granted to somebody
 /// who is being deleted, a session does not open with a password that is being replaced.
 pub async fn lock_user(tx: &mut Tx, user: i64) -> Result<()> {
     Ok(tx.lock(&format!("chorus.user.{user}")).await?)
+}
+
+/// Locks the caller's own account, for what it is about to own.
+///
+/// # Errors
+/// 401 `SESSION_ENDED` when the account was disabled or deleted since the call was admitted.
+pub async fn lock_active(change: &mut Change, by: &Authorized) -> Result<()> {
+    lock_user(change, by.id()).await?;
+    match store::is_active(change, by.id()).await? {
+        true => Ok(()),
+        false => Err(Error::unauthenticated("SESSION_ENDED", "The session has ended. Sign in again.")),
+    }
 }
 
 /// Makes changes that could take away the last SuperAdmin wait for each other. Comes before the change.
@@ -214,10 +242,10 @@ async fn require_bound(tx: &mut Tx, tenant: i64, context: &Context) -> Result<()
     for (dimension, bound) in context.bindings() {
         let Bound::Id(id) = bound else { continue };
         let (exists, reason) = match dimension {
-            Dimension::Workspace => (store::has_workspace(tx, tenant, id).await?, "WORKSPACE_NOT_FOUND"),
+            Dimension::Workspace => (store::has_workspace(&mut *tx, tenant, id).await?, "WORKSPACE_NOT_FOUND"),
             // no row is a workbench yet
             Dimension::Workbench => (false, "WORKBENCH_NOT_FOUND"),
-            Dimension::User => (store::has_user(tx, tenant, id).await?, "USER_NOT_FOUND"),
+            Dimension::User => (store::has_user(&mut *tx, tenant, id).await?, "USER_NOT_FOUND"),
         };
         if !exists {
             let text = format!("There is no {} {id} to bind the role to.", dimension.as_str());

@@ -69,11 +69,11 @@ pub async fn has_super_admin(tx: &mut Tx, tenant: i64) -> Result<bool> {
 }
 
 /// Whether the tenant has this user, not deleted.
-pub async fn has_user(tx: &mut Tx, tenant: i64, user: i64) -> Result<bool> {
+pub async fn has_user(on: impl Into<On<'_>>, tenant: i64, user: i64) -> Result<bool> {
     let found: Option<(i64,)> = sql("SELECT id FROM users WHERE id = $1 AND tenant_id = $2 AND status <> 'deleted'")
         .bind(user)
         .bind(tenant)
-        .maybe(tx)
+        .maybe(on)
         .await?;
     Ok(found.is_some())
 }
@@ -87,12 +87,19 @@ pub async fn require_user(tx: &mut Tx, tenant: i64, user: i64) -> Result<()> {
 }
 
 /// Whether the tenant has this workspace, not deleted.
-pub async fn has_workspace(tx: &mut Tx, tenant: i64, workspace: i64) -> Result<bool> {
+pub async fn has_workspace(on: impl Into<On<'_>>, tenant: i64, workspace: i64) -> Result<bool> {
     let found: Option<(i64,)> =
         sql("SELECT id FROM workspaces WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL")
             .bind(workspace)
             .bind(tenant)
-            .maybe(tx)
+            .maybe(on)
             .await?;
+    Ok(found.is_some())
+}
+
+/// Whether this account may still sign in.
+pub async fn is_active(tx: &mut Tx, user: i64) -> Result<bool> {
+    let found: Option<(i64,)> =
+        sql("SELECT id FROM users WHERE id = $1 AND status = 'active'").bind(user).maybe(tx).await?;
     Ok(found.is_some())
 }

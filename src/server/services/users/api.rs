@@ -16,7 +16,7 @@ use crate::{
             decide::Assignment,
         },
         db::{PageQuery, Sortable},
-        error::{Error, Result},
+        error::Result,
         pipeline::{Authorized, Pending, generated::UserHandlers},
         services::{paged, roles, row_id, wire_id},
     },
@@ -122,7 +122,7 @@ impl UserHandlers for Users {
             None => return Err(not_found(id)),
         };
         let wanted = held.iter().find(|assignment| wire_id(assignment.id) == request.role_id);
-        let assignment = wanted.ok_or_else(|| no_assignment(id, request.role_id))?;
+        let assignment = wanted.ok_or_else(|| roles::no_assignment(id, request.role_id))?;
         roles::may_revoke(call.call(), &call, id, assignment)?;
         roles::revoke(&mut change, &call, id, &[assignment.id]).await?;
         let user = self.reread(&mut change, &call, id).await?;
@@ -169,13 +169,6 @@ fn filter(asked: &v1::UserFilter, extent: Extent) -> store::Filter<'_> {
         source: asked.from_main_source.unwrap_or_default().then_some(super::INTERNAL),
         status: (extent == Extent::Outline).then_some("active"),
     }
-}
-
-fn no_assignment(user: i64, id: u64) -> Error {
-    Error::not_found(
-        "ROLE_ASSIGNMENT_NOT_FOUND",
-        format!("User {user} has no role assignment {id}. Read the user again: rolesWithContext lists the ids."),
-    )
 }
 
 #[cfg(test)]

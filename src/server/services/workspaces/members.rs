@@ -3,7 +3,7 @@
 //! Appointing and dismissing data managers takes a permission of its own. Only somebody who manages members there learns
 //! whether the workspace and the user exist; the rules about which role may be given come last.
 
-use super::{Workspace, Workspaces, lock, not_found, record, store};
+use super::{Workspace, Workspaces, not_found, record, store};
 use crate::server::{
     access::{
         catalogue::{Dimension, Permission, Scope, WORKSPACE_DATA_MANAGER},
@@ -19,7 +19,7 @@ impl Workspaces {
     /// Gives a user a role in a workspace.
     pub(super) async fn add_role(&self, call: &Pending, id: i64, user: i64, role: &str) -> Result<Workspace> {
         let by = manages(call, id, role)?;
-        check_scope(&by.call().shared().roles, role)?;
+        check_scope(&by.call().shared().roles, "role.name", role)?;
         let context = Context::workspace(id);
         let mut change = self.base.db.begin(&by).await?;
         let workspace = found(&mut change, &by, id, user).await?;
@@ -32,6 +32,7 @@ impl Workspaces {
     /// Takes one role in a workspace from a user.
     pub(super) async fn remove_role(&self, call: &Pending, id: i64, user: i64, role: &str) -> Result<Workspace> {
         let by = manages(call, id, role)?;
+        check_scope(&by.call().shared().roles, "roleName", role)?;
         let mut change = self.base.db.begin(&by).await?;
         let workspace = found(&mut change, &by, id, user).await?;
         let mut held = held_in(&mut change, id, user).await?;
@@ -70,22 +71,22 @@ fn permission_for(role: &str) -> Permission {
 }
 
 /// Refuses a role that is not one of workspaces. That there is such a role at all is checked with the other rules.
-fn check_scope(roles: &Roles, role: &str) -> Result<()> {
+fn check_scope(roles: &Roles, field: &'static str, role: &str) -> Result<()> {
     match roles.get(role).map(|role| role.scope()) {
         None | Some(Scope::Workspace) => Ok(()),
         Some(scope) => Err(Error::field(
-            "role.name",
+            field,
             "workspace_role",
-            format!("{role} is a role of scope {}; in a workspace one gives roles of scope workspace.", scope.as_str()),
+            format!("{role} is a role of scope {}; in a workspace one holds roles of scope workspace.", scope.as_str()),
         )),
     }
 }
 
 /// The workspace, if it and the user are in the tenant.
 async fn found(change: &mut Change, by: &Authorized, id: i64, user: i64) -> Result<Workspace> {
-    lock(change, id).await?;
+    roles::lock_workspace(change, id).await?;
     let workspace = store::get(&mut *change, by, id).await?.ok_or_else(not_found)?;
-    if !store::has_user(change, by, user).await? {
+    if !roles::has_user(&mut *change, by.tenant(), user).await? {
         let text = "There is no such user. List the users to see which there are.";
         return Err(Error::not_found("USER_NOT_FOUND", text));
     }
@@ -124,10 +125,10 @@ mod tests {
     fn only_roles_of_workspaces() {
         let roles = Roles::built_in(true);
         for role in ["WorkspaceGuest", "WorkspaceMember", "WorkspaceAdmin", "WorkspaceDataManager"] {
-            assert!(check_scope(&roles, role).is_ok(), "{role}");
+            assert!(check_scope(&roles, "role.name", role).is_ok(), "{role}");
         }
         for role in ["SuperAdmin", "Authenticated", "WorkbenchMember", "PlatformUserManager"] {
-            let status = check_scope(&roles, role).unwrap_err().into_status("/");
+            let status = check_scope(&roles, "role.name", role).unwrap_err().into_status("/");
             let detail = crate::server::error::detail(&status).unwrap();
             assert_eq!(detail.validation_errors[0].field, "role.name", "{role}");
         }

@@ -59,7 +59,7 @@ const SORTABLE: &[Sortable] = &[
 /// # Errors
 /// 404 `WORKSPACE_NOT_FOUND`.
 pub async fn require(on: impl Into<On<'_>>, by: &Authorized, id: i64) -> Result<()> {
-    match store::exists(on, by, id).await? {
+    match roles::has_workspace(on, by.tenant(), id).await? {
         true => Ok(()),
         false => Err(not_found()),
     }
@@ -78,7 +78,7 @@ impl Workspaces {
     async fn create(&self, by: &Authorized, wanted: &Wanted) -> Result<Workspace> {
         let mut change = self.base.db.begin(by).await?;
         // creates of one owner wait for each other, so that two at once do not both find room below the limit
-        change.lock(&format!("chorus.workspaces-of-user.{}", by.id())).await?;
+        roles::lock_active(&mut change, by).await?;
         let limits = settings::limits(&mut change, by.tenant()).await?;
         within(limits.workspaces, store::count_owned(&mut change, by).await?)?;
         check_contact(&mut change, by, wanted.contact).await?;
@@ -123,7 +123,7 @@ impl Workspaces {
     /// Members are not told: there is nothing left for them to look at.
     async fn delete(&self, by: &Authorized, id: i64) -> Result<()> {
         let mut change = self.base.db.begin(by).await?;
-        lock(&mut change, id).await?;
+        roles::lock_workspace(&mut change, id).await?;
         let workspace = store::delete(&mut change, by, id).await?.ok_or_else(not_found)?;
         delete_contents(&mut change, by, id).await?;
         record(by, &workspace);
@@ -140,12 +140,6 @@ async fn delete_contents(change: &mut Change, by: &Authorized, id: i64) -> Resul
     Ok(())
 }
 
-/// Makes changes of who belongs to a workspace wait for each other and for its deletion, to the end of the transaction:
-/// nobody becomes a member of a workspace that is being deleted.
-async fn lock(change: &mut Change, id: i64) -> Result<()> {
-    Ok(change.lock(&format!("chorus.workspace.{id}")).await?)
-}
-
 /// Says in the audit record which workspace it was.
 fn record(by: &Authorized, workspace: &Workspace) {
     let mut subjects = by.call().subjects();
@@ -157,7 +151,7 @@ fn record(by: &Authorized, workspace: &Workspace) {
 
 async fn check_contact(change: &mut Change, by: &Authorized, contact: Option<i64>) -> Result<()> {
     match contact {
-        Some(user) if !store::has_user(change, by, user).await? => Err(Error::field(
+        Some(user) if !roles::has_user(change, by.tenant(), user).await? => Err(Error::field(
             "contactUserId",
             "known_user",
             "There is no such user to be the contact. Name an existing user, or 0 for nobody.",

@@ -63,17 +63,6 @@ pub(super) async fn get(on: impl Into<On<'_>>, by: &Authorized, id: i64) -> Resu
     Ok(select().and("tenant_id =", Some(by.tenant())).and("id =", Some(id)).maybe(on).await?)
 }
 
-/// Whether there is such a workspace.
-pub(super) async fn exists(on: impl Into<On<'_>>, by: &Authorized, id: i64) -> Result<bool> {
-    let found: Option<(i64,)> =
-        sql("SELECT id FROM workspaces WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL")
-            .bind(id)
-            .bind(by.tenant())
-            .maybe(on)
-            .await?;
-    Ok(found.is_some())
-}
-
 /// A page of the workspaces that the caller may see.
 pub(super) async fn list(db: &Db, by: &Authorized, visible: Visible, page: &Page) -> Result<Listed<Workspace>> {
     let ids = match visible {
@@ -105,16 +94,6 @@ pub(super) async fn count_owned(change: &mut Change, by: &Authorized) -> Result<
         .one(change)
         .await?;
     Ok(count)
-}
-
-/// Whether the tenant has this user.
-pub(super) async fn has_user(change: &mut Change, by: &Authorized, user: i64) -> Result<bool> {
-    let found: Option<(i64,)> = sql("SELECT id FROM users WHERE id = $1 AND tenant_id = $2 AND status <> 'deleted'")
-        .bind(user)
-        .bind(by.tenant())
-        .maybe(change)
-        .await?;
-    Ok(found.is_some())
 }
 
 /// Stores a workspace that the caller owns.
