@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chorus::server::db::sql;
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::Code;
@@ -67,6 +68,14 @@ async fn an_account_from_its_making_to_its_end() {
         let path = format!("/api/rest/v1/users/{id}");
         assert_eq!(server.rest(Some(&stranger), Method::GET, &path, None).await.status, 404);
 
+        let row: i64 = id.parse().unwrap();
+        sql("INSERT INTO devstore (tenant_id, scope, scope_id, key, created_at, updated_at) \
+             SELECT tenant_id, 'user', id, 'key', created_at, created_at FROM users WHERE id IN ($1, $2)")
+        .bind(row)
+        .bind(manager.id)
+        .run(&server.db)
+        .await
+        .unwrap();
         let gone = server.rest(Some(&manager), Method::DELETE, &path, None).await;
         assert_eq!((gone.status, &gone.body), (200, &json!({"result": {}})));
         for method in [Method::GET, Method::DELETE] {
@@ -77,12 +86,19 @@ async fn an_account_from_its_making_to_its_end() {
         assert_eq!(made.status, 200, "the name is free again");
         let (name, roles): (String, i64) =
             sql("SELECT username, (SELECT count(*) FROM role_assignments WHERE user_id = users.id) FROM users WHERE id = $1")
-                .bind(id.parse::<i64>().unwrap())
+                .bind(row)
                 .one(&server.db)
                 .await
                 .unwrap();
         assert!(name.starts_with("Zoë-") && name.len() > 36, "{name}");
         assert_eq!(roles, 0);
+        let kept: Vec<(i64,)> = sql("SELECT scope_id FROM devstore WHERE scope = 'user' UNION ALL \
+             SELECT user_id FROM notifications WHERE user_id = $1")
+        .bind(row)
+        .all(&server.db)
+        .await
+        .unwrap();
+        assert_eq!(kept, [(manager.id,)], "others keep what they have");
     })
     .await;
 }
@@ -128,6 +144,19 @@ async fn people_register_where_the_server_lets_them() {
     assert_eq!((refused.status, refused.reason()), (403, "REGISTRATION_CLOSED"));
 
     let open = TestServer::configured(&[("public_registration", "true")]).await;
+    for server in [&closed, &open] {
+        let gone = server.person("gone", &[]).await;
+        sql("UPDATE sessions SET revoked_at = created_at WHERE user_id = $1")
+            .bind(gone.id)
+            .run(&server.db)
+            .await
+            .unwrap();
+        let garbled = Person { token: "garbled".to_owned(), ..gone.clone() };
+        for by in [gone, garbled] {
+            let ended = server.rest(Some(&by), Method::POST, "/api/rest/v1/users", Some(new_user("zoe"))).await;
+            assert_eq!((ended.status, ended.reason()), (401, "SESSION_ENDED"), "not a visitor who registers");
+        }
+    }
     let nobody = open.rest(None, Method::POST, "/api/rest/v1/users", Some(newcomer)).await;
     assert_eq!(nobody.status, 200, "{:?}", nobody.body);
     let user = &nobody.body["result"]["user"];
@@ -203,6 +232,31 @@ async fn who_is_more_powerful_is_out_of_reach() {
     }
     let own = read(&server, &manager, manager.id).await;
     assert!(update(&server, &manager, as_sent(&own, &[("email", "own@example.org")])).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_writes_nothing() {
+    on_each_engine(|server| async move {
+        let manager = manager(&server).await;
+        let user = server.person("user", &[]).await;
+        let stored = async || {
+            let row: (i64, DateTime<Utc>) =
+                sql("SELECT (SELECT version FROM access_version), updated_at FROM users WHERE id = $1")
+                    .bind(user.id)
+                    .one(&server.db)
+                    .await
+                    .unwrap();
+            row
+        };
+        let (shown, before) = (read(&server, &manager, user.id).await, stored().await);
+        server.clock.advance(TimeDelta::seconds(1));
+        assert_eq!(update(&server, &manager, as_sent(&shown, &[])).await, Ok(shown.clone()));
+        assert_eq!(stored().await, before);
+        update(&server, &manager, as_sent(&shown, &[("email", "new@example.org")])).await.unwrap();
+        let after = stored().await;
+        assert!(after.0 > before.0 && after.1 > before.1);
+    })
+    .await;
 }
 
 #[tokio::test]

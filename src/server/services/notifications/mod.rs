@@ -18,7 +18,7 @@ use super::Base;
 use crate::{
     proto::v1::PaginationQuery,
     server::{
-        db::{On, Page, PageQuery, Sortable},
+        db::{On, Page, PageQuery, Sortable, Tx},
         error::{Error, Result},
     },
 };
@@ -90,6 +90,11 @@ fn page(asked: Option<&PaginationQuery>) -> Result<Page> {
     let asked = asked.map(PageQuery::from).unwrap_or_default();
     let order = if asked.order.is_empty() { "desc" } else { asked.order };
     PageQuery { order, ..asked }.check(SORTABLE)
+}
+
+/// Removes the notifications of a user who is being deleted.
+pub async fn forget_user(tx: &mut Tx, user: i64) -> Result<()> {
+    store::clear(tx, user).await
 }
 
 /// Which notifications to mark.

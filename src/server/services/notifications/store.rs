@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Content, Marked, Recipient};
 use crate::server::{
-    db::{Db, FromRow, Json, Listed, On, Page, sql},
+    db::{Db, FromRow, Json, Listed, On, Page, Tx, sql},
     error::Result,
     pipeline::{Authorized, Change},
 };
@@ -40,6 +40,12 @@ pub(super) async fn insert(
         .bind(now)
         .run(on)
         .await?;
+    Ok(())
+}
+
+/// Removes the notifications of a user.
+pub(super) async fn clear(tx: &mut Tx, user: i64) -> Result<()> {
+    sql("DELETE FROM notifications WHERE user_id = $1").bind(user).run(tx).await?;
     Ok(())
 }
 

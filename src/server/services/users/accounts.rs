@@ -12,9 +12,15 @@ use crate::{
         },
         error::{Error, Result},
         pipeline::{Authorized, Change, Pending},
-        services::{notifications::Recipient, roles},
+        services::{
+            devstore,
+            notifications::{self, Recipient},
+            roles,
+        },
     },
 };
+
+const ACTIVE: &str = "active";
 
 impl Users {
     /// Makes an account: for somebody else by an administrator, or a visitor's own.
@@ -54,6 +60,10 @@ impl Users {
 
     /// Admits a visitor who registers, where the server allows that; the names lose white space at their ends.
     async fn admit_visitor(&self, call: &Pending, user: &mut v1::User) -> Result<(Authorized, i64)> {
+        if call.call().bad_credential() {
+            // somebody who acts for an account, and means to make one for somebody else
+            return Err(Error::unauthenticated("SESSION_ENDED", "The session has ended. Sign in again."));
+        }
         if !self.base.config.public_registration {
             let text = "This server does not let people register themselves. Ask an administrator for an account.";
             return Err(Error::denied("REGISTRATION_CLOSED", text));
@@ -83,7 +93,9 @@ impl Users {
         check_names(user, &self.base.config)?;
 
         let mut change = self.base.db.begin(&call).await?;
-        roles::lock_super_admins(&mut change, call.tenant()).await?;
+        if user.status != ACTIVE {
+            roles::lock_super_admins(&mut change, call.tenant()).await?;
+        }
         roles::lock_user(&mut change, id).await?;
         let before = store::find(&mut change, &call, id).await?.ok_or_else(|| not_found(id))?;
         let held = roles::of(&mut change, id).await?;
@@ -96,18 +108,24 @@ impl Users {
             email: &user.email,
             status: &user.status,
         };
-        let account = store::update(&mut change, &call, id, &fields).await?.ok_or_else(|| not_found(id))?;
-        if account.status != "active" && before.status == "active" {
+        let account = match fields.differ_from(&before) {
+            true => {
+                change.access_changed();
+                store::update(&mut change, &call, id, &fields).await?.ok_or_else(|| not_found(id))?
+            }
+            false => before.clone(),
+        };
+        if account.status != ACTIVE && before.status == ACTIVE {
             self.sign_out(&mut change, &call, id).await?;
             roles::keep_super_admin(&mut change, call.tenant(), &held).await?;
         }
-        change.access_changed();
         note(&call, &account);
         change.commit().await?;
         Ok(message(&account, &held, &self.base.config))
     }
 
-    /// Deletes an account. Its row stays for the history, under a name that leaves the old one free.
+    /// Deletes an account with what was kept for it. Its row stays for the history, under a name that leaves the old one
+    /// free.
     pub(super) async fn delete(&self, call: &Authorized, id: i64) -> Result<()> {
         if id == call.id() {
             let text = "This is your own account. Ask another administrator to delete it.";
@@ -123,6 +141,8 @@ impl Users {
         let renamed = format!("{}-{}", account.username, call.call().shared().random.uuid());
         store::delete(&mut change, call, id, &renamed).await?;
         roles::remove_all(&mut change, id).await?;
+        devstore::forget_user(&mut change, call.tenant(), id).await?;
+        notifications::forget_user(&mut change, id).await?;
         self.sign_out(&mut change, call, id).await?;
         roles::keep_super_admin(&mut change, call.tenant(), &held).await?;
         change.access_changed();
@@ -147,7 +167,7 @@ pub(super) fn note(call: &Authorized, account: &Account) {
 /// A new account is active unless stated.
 fn initial_status(asked: &str) -> Result<&'static str> {
     match asked {
-        "" | "active" => Ok("active"),
+        "" | ACTIVE => Ok(ACTIVE),
         "disabled" => Ok("disabled"),
         _ => Err(Error::field("status", "in", "A new user is active or disabled.")),
     }

@@ -21,6 +21,10 @@ pub const SORTABLE: &[Sortable] = &[
     ("email", "email"),
 ];
 
+/// The columns of [`Account`].
+pub const COLUMNS: &str = "id, tenant_id, first_name, last_name, username, source, email, status, totp_enabled, \
+     password_changed, created_at, updated_at";
+
 /// An account with what only checking a password needs. Never printed: it holds the hash.
 #[derive(FromRow)]
 pub struct WithPassword {
@@ -46,6 +50,12 @@ pub struct Fields<'a> {
 }
 
 impl Fields<'_> {
+    /// Whether storing these would change the account.
+    pub fn differ_from(&self, account: &Account) -> bool {
+        let stored = [&account.first_name, &account.last_name, &account.username, &account.email, &account.status];
+        stored != [self.first_name, self.last_name, self.username, self.email, self.status]
+    }
+
     /// The text that searches look in.
     fn search_key(&self) -> String {
         fold(&format!("{} {} {}", self.first_name, self.last_name, self.username))
@@ -79,27 +89,25 @@ pub struct Filter<'a> {
 
 /// The user of the caller's tenant, unless deleted.
 pub async fn find(on: impl Into<On<'_>>, by: &Authorized, id: i64) -> Result<Option<Account>> {
-    let row = sql(
-        "SELECT id, tenant_id, first_name, last_name, username, source, email, status, totp_enabled, password_changed, \
-         created_at, updated_at FROM users WHERE id = $1 AND tenant_id = $2 AND status <> 'deleted'",
-    )
-    .bind(id)
-    .bind(by.tenant())
-    .maybe(on)
-    .await?;
+    let row = sql("SELECT ")
+        .push(COLUMNS)
+        .push(" FROM users WHERE id = $1 AND tenant_id = $2 AND status <> 'deleted'")
+        .bind(id)
+        .bind(by.tenant())
+        .maybe(on)
+        .await?;
     Ok(row)
 }
 
 /// The caller with the hash of the password.
 pub async fn caller_with_password(on: impl Into<On<'_>>, by: &Authorized) -> Result<Option<WithPassword>> {
-    let row = sql(
-        "SELECT id, tenant_id, first_name, last_name, username, source, email, status, totp_enabled, password_changed, \
-         created_at, updated_at, password_hash FROM users WHERE id = $1 AND tenant_id = $2 AND status = 'active'",
-    )
-    .bind(by.id())
-    .bind(by.tenant())
-    .maybe(on)
-    .await?;
+    let row = sql("SELECT password_hash, ")
+        .push(COLUMNS)
+        .push(" FROM users WHERE id = $1 AND tenant_id = $2 AND status = 'active'")
+        .bind(by.id())
+        .bind(by.tenant())
+        .maybe(on)
+        .await?;
     Ok(row)
 }
 
@@ -107,13 +115,14 @@ pub async fn caller_with_password(on: impl Into<On<'_>>, by: &Authorized) -> Res
 pub async fn list(on: impl Into<On<'_>>, by: &Authorized, filter: Filter<'_>, page: &Page) -> Result<Listed<Account>> {
     let texts = |ids: Vec<i64>| ids.into_iter().map(|id| id.to_string()).collect::<Vec<_>>();
     let (workspaces, workbenches) = (filter.workspaces.map(texts), filter.workbenches.map(texts));
-    let mut query = sql("SELECT id, tenant_id, first_name, last_name, username, source, email, status, totp_enabled, \
-         password_changed, created_at, updated_at, username_key FROM users WHERE status <> 'deleted' AND tenant_id = $1")
-    .bind(by.tenant())
-    .and_in("id", filter.ids)
-    .and("source =", filter.source)
-    .and("status =", filter.status)
-    .and_contains("search_key", filter.search);
+    let mut query = sql("SELECT username_key, ")
+        .push(COLUMNS)
+        .push(" FROM users WHERE status <> 'deleted' AND tenant_id = $1")
+        .bind(by.tenant())
+        .and_in("id", filter.ids)
+        .and("source =", filter.source)
+        .and("status =", filter.status)
+        .and_contains("search_key", filter.search);
     for (column, ids) in [("workspace", workspaces), ("workbench", workbenches)] {
         let Some(ids) = ids else { continue };
         query = query
@@ -138,9 +147,8 @@ pub async fn insert(
 ) -> Result<Account> {
     sql("INSERT INTO users (tenant_id, first_name, last_name, username, username_key, source, email, password_hash, \
          password_changed, status, search_key, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-         RETURNING id, tenant_id, first_name, last_name, username, source, email, status, totp_enabled, password_changed, \
-         created_at, updated_at")
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING ")
+    .push(COLUMNS)
     .bind(tenant)
     .bind(fields.first_name)
     .bind(fields.last_name)
@@ -165,9 +173,8 @@ pub async fn insert(
 /// `USERNAME_TAKEN`.
 pub async fn update(tx: &mut Tx, by: &Authorized, id: i64, fields: &Fields<'_>) -> Result<Option<Account>> {
     sql("UPDATE users SET first_name = $1, last_name = $2, username = $3, username_key = $4, email = $5, status = $6, \
-         search_key = $7, updated_at = $8 WHERE id = $9 AND tenant_id = $10 AND status <> 'deleted' \
-         RETURNING id, tenant_id, first_name, last_name, username, source, email, status, totp_enabled, password_changed, \
-         created_at, updated_at")
+         search_key = $7, updated_at = $8 WHERE id = $9 AND tenant_id = $10 AND status <> 'deleted' RETURNING ")
+    .push(COLUMNS)
     .bind(fields.first_name)
     .bind(fields.last_name)
     .bind(fields.username)
