@@ -9,10 +9,13 @@
 //! - whatever is wrong (no such user, disabled, deleted, another password) gets one answer, and costs one password hash;
 //! - a session opens only while the account is active and has the password that was checked;
 //! - a password whose hash is of an older kind is hashed anew in the transaction of the sign-in;
+//! - a sign-in clears away the user's sessions that ended more than a day ago, so that their number stays bounded;
 //! - a temporary password opens a session that can do nothing but replace it.
 
 mod api;
 mod store;
+
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -23,6 +26,9 @@ use crate::server::{
     error::{Error, Kind, Result},
     pipeline::Authorized,
 };
+
+/// How long the row of a session stays after its end.
+const KEPT_AFTER_END: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The room of sign-ins.
 pub struct Authentication {
@@ -68,6 +74,10 @@ impl Authentication {
         if !store::confirm(&mut change, call, account.id, checked, renewed).await? {
             return Err(wrong());
         }
+        // what ended lately stays for whoever looks into an incident
+        let ended = call.now() - KEPT_AFTER_END;
+        let used = ended - self.base.config.session_idle_timeout;
+        store::forget_ended(&mut change, call, account.id, ended, used).await?;
         let address = call.call().address.map(|address| address.to_string()).unwrap_or_default();
         let from = (call.call().user_agent.as_str(), address.as_str());
         let id = shared.random.uuid().to_string();

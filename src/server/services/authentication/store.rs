@@ -1,5 +1,6 @@
 //! The row that a sign-in looks at. No tenant here: a sign-in names none, and user names are unique among all.
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use crate::server::{
@@ -7,7 +8,7 @@ use crate::server::{
     db::{Db, Tx, sql},
     error::Result,
     pipeline::Authorized,
-    services::users::INTERNAL,
+    services::users::{COLUMNS, INTERNAL},
 };
 
 /// An account that can sign in. Never printed: it holds the hash of the password.
@@ -22,16 +23,31 @@ pub struct Found {
 
 /// The active account with this user name, folded, and a password of its own.
 pub async fn find(db: &Db, _: &Authorized, username_key: &str) -> Result<Option<Found>> {
-    let row = sql(
-        "SELECT id, tenant_id, first_name, last_name, username, source, email, status, totp_enabled, password_changed, \
-         created_at, updated_at, password_hash FROM users \
-         WHERE username_key = $1 AND source = $2 AND status = 'active' AND password_hash IS NOT NULL",
-    )
-    .bind(username_key)
-    .bind(INTERNAL)
-    .maybe(db)
-    .await?;
+    let row = sql("SELECT password_hash, ")
+        .push(COLUMNS)
+        .push(" FROM users WHERE username_key = $1 AND source = $2 AND status = 'active' AND password_hash IS NOT NULL")
+        .bind(username_key)
+        .bind(INTERNAL)
+        .maybe(db)
+        .await?;
     Ok(row)
+}
+
+/// Removes the sessions of a user that ended before this moment, or were last used before the other.
+pub async fn forget_ended(
+    tx: &mut Tx,
+    _: &Authorized,
+    user: i64,
+    ended: DateTime<Utc>,
+    used: DateTime<Utc>,
+) -> Result<()> {
+    sql("DELETE FROM sessions WHERE user_id = $1 AND (expires_at < $2 OR revoked_at < $2 OR last_seen_at < $3)")
+        .bind(user)
+        .bind(ended)
+        .bind(used)
+        .run(tx)
+        .await?;
+    Ok(())
 }
 
 /// Whether the account is still active with the password that was checked; if so, its hash is replaced by the renewed
