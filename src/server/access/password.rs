@@ -93,15 +93,6 @@ pub fn verify(password: &str, stored: Option<&str>) -> Verdict {
     }
 }
 
-/// Whether a stored hash should be replaced at the next sign-in.
-pub fn needs_upgrade(stored: &str) -> bool {
-    match Stored::read(stored) {
-        Stored::Argon2(hash) => is_outdated(&hash),
-        Stored::Bcrypt(_) => true,
-        Stored::Unknown => false,
-    }
-}
-
 enum Stored<'a> {
     Argon2(Box<PasswordHash>),
     Bcrypt(&'a str),
@@ -208,7 +199,6 @@ mod tests {
     fn hashes_say_how_they_were_made() {
         let hash = made();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(!needs_upgrade(&hash));
         assert_ne!(hash, super::hash(PASSWORD, &SeededRandom::new(2)).unwrap(), "the salt differs");
     }
 
@@ -232,7 +222,6 @@ mod tests {
         let parts = bcrypt::hash_with_result(PASSWORD, 4).unwrap();
         for version in [bcrypt::Version::TwoA, bcrypt::Version::TwoB, bcrypt::Version::TwoY] {
             let hash = parts.format_for_version(version);
-            assert!(needs_upgrade(&hash));
             assert_eq!(verify(PASSWORD, Some(&hash)), Verdict::Right { outdated: true });
             assert_eq!(verify("something else", Some(&hash)), Verdict::Wrong);
         }
