@@ -171,6 +171,15 @@ pub fn credential(headers: &HeaderMap) -> Result<Option<&str>> {
     Ok(bearer(headers)?.or_else(|| cookie_token(headers)))
 }
 
+/// The reason of [`missing`].
+pub const MISSING: &str = "CREDENTIAL_MISSING";
+
+/// The error of a call without a [`credential`] that needs one.
+pub fn missing() -> Error {
+    let text = "Sign in first: send `Authorization: Bearer <token>` or the session cookie.";
+    Error::unauthenticated(MISSING, text)
+}
+
 /// The token of the `Authorization` header (RFC 6750, section 2.1). Another scheme is an error, since whoever sends one
 /// believes to be signed in by it.
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {

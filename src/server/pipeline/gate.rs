@@ -61,8 +61,6 @@ pub struct Shared {
 /// The gate.
 pub struct Gate(Arc<Shared>);
 
-const CREDENTIAL_MISSING: &str = "CREDENTIAL_MISSING";
-
 /// A call that is under way. Dropped before its end (the deadline passed, or the client went away) it is logged, counted
 /// and recorded all the same.
 struct Running<'a> {
@@ -426,16 +424,13 @@ impl Gate {
     async fn find_caller(&self, call: &Call, headers: &HeaderMap) -> Result<Arc<Caller>> {
         let found = match token::credential(headers) {
             Ok(Some(token)) => self.0.sessions.authenticate(token, call.now).await,
-            Ok(None) => Err(Error::unauthenticated(
-                CREDENTIAL_MISSING,
-                "Sign in first: send `Authorization: Bearer <token>` or the session cookie.",
-            )),
+            Ok(None) => Err(token::missing()),
             Err(error) => Err(error),
         };
         match found {
             // a bad credential, or one that opens less, does not close public doors; a missing database does
             Err(error) if call.rpc.public && error.kind() == Kind::Unauthenticated => {
-                call.bad_credential.store(error.reason() != CREDENTIAL_MISSING, Ordering::Release);
+                call.bad_credential.store(error.reason() != token::MISSING, Ordering::Release);
                 Ok(self.0.sessions.visitor())
             }
             Ok(caller) if call.rpc.public && caller.is_restricted() => Ok(self.0.sessions.visitor()),
@@ -461,7 +456,7 @@ fn admit<Q>(rule: &Rule<Q>, call: &Arc<Call>, caller: &Arc<Caller>, q: &Q) -> Re
     match rule {
         Rule::Anyone => {}
         Rule::SignedIn | Rule::Custom(_) | Rule::List { .. } if caller.is_visitor() && !call.rpc.public => {
-            return Err(Error::unauthenticated(CREDENTIAL_MISSING, "Sign in first."));
+            return Err(token::missing());
         }
         Rule::SignedIn | Rule::Custom(_) | Rule::List { .. } => {}
         Rule::All(needs) => {

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, header};
 use tower_http::cors::CorsLayer;
 
 use super::request_id::{X_CORRELATION_ID, X_REQUEST_ID};
-use crate::server::error::{Error, Kind};
-
-/// The cookie with the session token.
-const COOKIE: &str = "jwttoken";
+use crate::server::{
+    access::token,
+    error::{Error, Kind},
+};
 
 /// The origins that may use this server from a browser.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +56,7 @@ impl Origins {
     pub fn check<B>(&self, request: &Request<B>) -> Result<(), Error> {
         let headers = request.headers();
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-        if reads || headers.contains_key(header::AUTHORIZATION) || !has_cookie(headers) {
+        if reads || headers.contains_key(header::AUTHORIZATION) || token::cookie_token(headers).is_none() {
             return Ok(());
         }
         let foreign = match headers.get(header::ORIGIN) {
@@ -82,12 +82,6 @@ impl Status {
     const CODE: HeaderName = HeaderName::from_static("grpc-status");
     const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
     const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
-}
-
-fn has_cookie(headers: &HeaderMap) -> bool {
-    let is_session = |pair: &str| pair.trim_start().split('=').next() == Some(COOKIE);
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|value| value.split(';')).any(is_session)
 }
 
 /// Whether the origin is this server: its host and port are those of the request. The scheme may differ, as a proxy in

@@ -18,7 +18,7 @@ use tonic::{Code, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceExt};
 
-use super::{deadline, limit, origin::Origin, rest::errors};
+use super::{deadline, edge::Trail, limit, origin::Origin, rest::errors};
 use crate::{
     proto,
     server::{
@@ -56,8 +56,13 @@ impl Core {
 
     /// Calls the service that the path names.
     pub async fn call(&self, request: Request<Body>) -> Response {
+        let trail = Trail::of(request.extensions());
+        let rpc = rpc::find(request.uri().path());
+        if let Some(rpc) = rpc {
+            trail.leads_to(rpc);
+        }
         // what the contract does not know (reflection, health watches) may stream for ever
-        let streaming = rpc::find(request.uri().path()).is_none_or(|rpc| rpc.streaming);
+        let streaming = rpc.is_none_or(|rpc| rpc.streaming);
         let limit = deadline::of(request.headers(), streaming, self.request_timeout);
         let instance = instance(&request);
         let call = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
@@ -66,7 +71,7 @@ impl Core {
             None => Ok(call.await),
         };
         match outcome {
-            Ok(Ok(Ok(response))) => completed(response, &instance),
+            Ok(Ok(Ok(response))) => completed(response, &instance, &trail),
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(_)) => panicked(&instance).into_status(&instance).into_http(),
             Err(error) => error.into_status(&instance).into_http(),
@@ -93,12 +98,18 @@ fn instance(request: &Request<Body>) -> std::sync::Arc<str> {
 }
 
 /// The response, with a detail if it is a failure without one.
-fn completed(response: Response, instance: &str) -> Response {
+fn completed(response: Response, instance: &str, trail: &Trail) -> Response {
     let Some(status) = Status::from_header_map(response.headers()).filter(|s| s.code() != Code::Ok) else {
         return response;
     };
     match crate::server::error::detail(&status) {
-        Some(_) => response,
+        // the size limit fails before the gate; every other failure with a detail comes from there
+        Some(detail) => {
+            if detail.reason != limit::TOO_LARGE {
+                trail.passed_the_gate();
+            }
+            response
+        }
         None => errors::complete(status, instance).into_http(),
     }
 }

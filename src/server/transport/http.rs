@@ -1,7 +1,7 @@
 //! What the HTTP listener serves, and the layers in front of it.
 //!
 //! ```text
-//! edge (request id, origin, last guard against panics)
+//! edge (request id, origin, count, log, last guard against panics)
 //!   └─ CORS (answers preflights, marks every answer)
 //!        └─ compression
 //!             └─ dispatch ─ application/grpc*  ──► gRPC-web ──► gRPC
@@ -11,7 +11,6 @@
 
 use std::{
     convert::Infallible,
-    panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -28,9 +27,9 @@ use tower_http::compression::{
 
 use super::{
     cors::Origins,
-    grpc::{Native, panicked},
-    origin::{Origin, Protocol},
-    request_id::RequestId,
+    edge::{Edge, Listener},
+    grpc::Native,
+    origin::Protocol,
     rest::{self, Transcoder, errors},
 };
 use crate::server::{
@@ -63,13 +62,13 @@ pub fn app(rest: Transcoder, grpc: Native, pages: Router, origins: Origins, rand
         .layer(CompressionLayer::new().compress_when(worthwhile))
         .service(dispatch)
         .map_response(|response| response.map(Body::new));
-    App::new(Edge { inner, random })
+    App::new(Edge::new(inner, random, Listener::Http))
 }
 
 /// The service of the gRPC listener.
 pub fn grpc_app(grpc: Native, random: Arc<dyn Random>) -> App {
     let inner = tower::service_fn(move |request| native_only(grpc.clone(), request));
-    App::new(Edge { inner, random })
+    App::new(Edge::new(inner, random, Listener::Grpc))
 }
 
 /// Passes on what a gRPC client sends and a browser cannot. A page of another site could otherwise write here with the
@@ -109,7 +108,8 @@ impl Dispatch {
     }
 }
 
-fn refuse(error: Error, instance: &str, is_grpc: bool) -> Response {
+/// The answer for an error, in the form of the protocol.
+pub fn refuse(error: Error, instance: &str, is_grpc: bool) -> Response {
     match is_grpc {
         true => error.into_status(instance).into_http(),
         false => errors::from_error(error, instance),
@@ -127,42 +127,5 @@ impl Service<Request<Body>> for Dispatch {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         self.clone().answer(request).map(Ok).boxed()
-    }
-}
-
-/// The first and last to see a call: gives it an id and an [`Origin`], and answers even when something panics.
-#[derive(Clone)]
-struct Edge<S> {
-    inner: S,
-    random: Arc<dyn Random>,
-}
-
-impl<S> Service<Request<Body>> for Edge<S>
-where
-    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send + 'static>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let id = RequestId::of(request.headers(), &*self.random);
-        let origin = Origin::of(&request, id.id());
-        request.extensions_mut().insert(origin.clone());
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        let answer = answer.map(move |outcome| {
-            let mut response = match outcome {
-                Ok(Ok(response)) => response,
-                Ok(Err(never)) => match never {},
-                Err(_) => refuse(panicked(&origin.instance), &origin.instance, origin.kind != Protocol::Rest),
-            };
-            id.stamp(response.headers_mut());
-            Ok(response)
-        });
-        answer.boxed()
     }
 }

@@ -1,7 +1,9 @@
 //! How large a request may be: each RPC states its limit in the contract, and it binds REST, gRPC and gRPC-web alike.
-//! Bytes are counted while they arrive, so a client that lies about the length, or states none, gains nothing.
+//! Bytes are counted while they arrive, so a client that lies about the length, or states none, gains nothing. Nor does
+//! one that sends a byte now and then: a body has to arrive at a pace.
 
 use std::{
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,21 +20,34 @@ use crate::server::error::{Error, Kind, Result};
 /// The limit of calls that the contract does not know, such as reflection.
 pub const DEFAULT_MAX_BYTES: usize = 4 << 20;
 
+/// The reason of a refusal for size.
+pub const TOO_LARGE: &str = "REQUEST_TOO_LARGE";
+
 /// A gRPC message comes in a frame of one flag and four bytes of length.
 const GRPC_FRAME_HEADER: usize = 5;
 
 /// How long a client may pause while it sends a body.
 const BODY_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long any body may take to arrive, and how many bytes earn it another second.
+const BODY_TIME: Duration = Duration::from_secs(60);
+const BODY_BYTES_PER_SECOND: usize = 64 << 10;
+
 /// Reads a whole body of at most `max` bytes.
-pub async fn read(mut body: Body, max: usize) -> Result<Bytes> {
+pub async fn read(body: Body, max: usize) -> Result<Bytes> {
     if body.size_hint().lower() > max as u64 {
         return Err(too_large(max));
     }
+    let limit = BODY_TIME + Duration::from_secs((max / BODY_BYTES_PER_SECOND) as u64);
+    let late = |_| too_slow(format_args!("it was not complete after {} seconds", limit.as_secs()));
+    tokio::time::timeout(limit, collect(body, max)).await.map_err(late)?
+}
+
+async fn collect(mut body: Body, max: usize) -> Result<Bytes> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     loop {
-        let frame = tokio::time::timeout(BODY_PAUSE, body.frame()).await.map_err(|_| too_slow())?;
+        let frame = tokio::time::timeout(BODY_PAUSE, body.frame()).await.map_err(|_| paused())?;
         let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         if first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len() > max {
@@ -99,12 +114,15 @@ impl http_body::Body for Limited {
 
 fn too_large(max: usize) -> Error {
     let text = format!("The request is larger than {max} bytes, the most that this call takes.");
-    Error::new(Kind::TooLarge, "REQUEST_TOO_LARGE", text)
+    Error::new(Kind::TooLarge, TOO_LARGE, text)
 }
 
-fn too_slow() -> Error {
-    let text = format!("The body did not arrive: nothing came for {} seconds.", BODY_PAUSE.as_secs());
-    Error::new(Kind::DeadlineExceeded, "BODY_TIMEOUT", text)
+fn paused() -> Error {
+    too_slow(format_args!("nothing came for {} seconds", BODY_PAUSE.as_secs()))
+}
+
+fn too_slow(why: fmt::Arguments<'_>) -> Error {
+    Error::new(Kind::DeadlineExceeded, "BODY_TIMEOUT", format!("The body did not arrive: {why}."))
 }
 
 fn broken(error: axum::Error) -> Error {
@@ -135,6 +153,17 @@ mod tests {
     async fn a_body_that_never_ends_is_given_up() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         assert_eq!(read(body, 5).await.unwrap_err().reason(), "BODY_TIMEOUT");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up() {
+        let drip = stream::unfold((), |()| async {
+            tokio::time::sleep(BODY_PAUSE / 2).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
+        });
+        let before = tokio::time::Instant::now();
+        let error = read(Body::from_stream(drip), 10 * BODY_BYTES_PER_SECOND).await.unwrap_err();
+        assert_eq!((error.reason(), before.elapsed().as_secs()), ("BODY_TIMEOUT", 70));
     }
 
     #[tokio::test]

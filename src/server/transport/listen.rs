@@ -1,7 +1,8 @@
 //! The two listeners: bind, serve, stop gracefully.
 //!
 //! HTTP takes HTTP/1.1 and HTTP/2 without TLS, gRPC takes HTTP/2 only. What always holds: a connection that says nothing
-//! is closed, a stop lets running calls finish within the deadline, and nothing survives it.
+//! is closed; no listener has more than [`MAX_CONNECTIONS`], and others wait to be accepted; a stop lets running calls
+//! finish within the deadline, and nothing survives it.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,13 +15,15 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use super::http::App;
 
+/// How many connections one listener has open at most.
+pub const MAX_CONNECTIONS: usize = 4096;
 /// How long a connection may take to send its first request, or the head of any further one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head of a request.
@@ -69,12 +72,23 @@ async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, Bi
 
 /// Serves both listeners until the token is cancelled, then lets running calls finish for at most `deadline`.
 pub async fn serve(listeners: Listeners, http: App, grpc: App, shutdown: CancellationToken, deadline: Duration) {
+    serve_some(listeners, http, grpc, shutdown, deadline, MAX_CONNECTIONS).await;
+}
+
+async fn serve_some(
+    listeners: Listeners,
+    http: App,
+    grpc: App,
+    shutdown: CancellationToken,
+    deadline: Duration,
+    max: usize,
+) {
     let connections = TaskTracker::new();
     let cut_off = CancellationToken::new();
     let stop = Stop { graceful: shutdown, cut_off: cut_off.clone() };
     tokio::join!(
-        accept(listeners.http, http, builder(), &connections, &stop),
-        accept(listeners.grpc, grpc, builder().http2_only(), &connections, &stop),
+        accept(listeners.http, http, builder(), &connections, max, &stop),
+        accept(listeners.grpc, grpc, builder().http2_only(), &connections, max, &stop),
     );
     connections.close();
     if tokio::time::timeout(deadline, connections.wait()).await.is_err() {
@@ -115,17 +129,22 @@ async fn accept(
     app: App,
     builder: Builder<TokioExecutor>,
     connections: &TaskTracker,
+    max: usize,
     stop: &Stop,
 ) {
-    let builder = Arc::new(builder);
+    let (builder, places) = (Arc::new(builder), Arc::new(Semaphore::new(max)));
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept_one(&listener, &places) => accepted,
             () = stop.graceful.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, app.clone(), builder.clone(), stop.clone()));
+            Ok((place, stream, peer)) => {
+                let connection = connection(stream, peer, app.clone(), builder.clone(), stop.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
             }
             // out of file descriptors, or the client went away: neither may end the server
             Err(error) => {
@@ -134,6 +153,16 @@ async fn accept(
             }
         }
     }
+}
+
+/// The next connection, once there is a place for it; until then it waits in the queue of the operating system.
+async fn accept_one(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((place, stream, peer))
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, app: App, builder: Arc<Builder<TokioExecutor>>, stop: Stop) {
@@ -213,11 +242,15 @@ mod tests {
     }
 
     async fn start(deadline: Duration) -> Running {
+        start_with(deadline, MAX_CONNECTIONS).await
+    }
+
+    async fn start_with(deadline: Duration, max: usize) -> Running {
         let listeners = Listeners::bind(ANY, ANY).await.unwrap();
         let address = listeners.http_addr().unwrap();
         let (shutdown, release, started) = (CancellationToken::new(), Arc::new(Notify::new()), Arc::new(Notify::new()));
         let app = app(release.clone(), started.clone());
-        let serving = serve(listeners, app.clone(), app, shutdown.clone(), deadline);
+        let serving = serve_some(listeners, app.clone(), app, shutdown.clone(), deadline, max);
         let (finished, done) = oneshot::channel();
         tokio::spawn(async move {
             serving.await;
@@ -264,6 +297,26 @@ mod tests {
         let _idle = TcpStream::connect(running.address).await.unwrap();
         assert_eq!(get(running.address, "/a").await.as_deref(), Some("/a"));
         running.shutdown.cancel();
+        running.done.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_limit_waits_for_a_place() {
+        let running = start_with(Duration::from_secs(60), 1).await;
+        let slow = tokio::spawn(get(running.address, "/slow"));
+        running.started.notified().await;
+        let waiting = tokio::spawn(get(running.address, "/slow"));
+        tokio::select! {
+            biased;
+            () = async { for _ in 0..1000 { tokio::task::yield_now().await } } => {}
+            () = running.started.notified() => panic!("served beyond the limit"),
+        }
+        running.release.notify_one();
+        assert_eq!(slow.await.unwrap().as_deref(), Some("/slow"));
+        running.started.notified().await;
+        running.shutdown.cancel();
+        running.release.notify_one();
+        assert_eq!(waiting.await.unwrap().as_deref(), Some("/slow"));
         running.done.await.unwrap();
     }
 

@@ -13,6 +13,7 @@
 pub mod cors;
 pub mod deadline;
 pub mod docs;
+pub mod edge;
 pub mod grpc;
 pub mod http;
 pub mod index;

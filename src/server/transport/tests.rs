@@ -23,6 +23,7 @@ use crate::{
     server::{
         error::{Error, Kind, RpcStatus, detail},
         random::SeededRandom,
+        telemetry::{Connections, Metrics},
     },
 };
 
@@ -128,13 +129,16 @@ fn reply(message: &impl Message) -> Response {
     response
 }
 
-/// Sends a request; headers as `name: value` lines.
+/// Sends a request; headers as `name: value` lines. Unless they name a credential or cookie, one is added.
 async fn send(app: &App, line: &str, headers: &[&str], body: impl Into<Body>) -> Response {
     let (method, uri) = line.split_once(' ').unwrap();
     let mut request = Request::builder().method(method).uri(uri);
     for header in headers {
         let (name, value) = header.split_once(": ").unwrap();
         request = request.header(name, value);
+    }
+    if !headers.iter().any(|header| header.starts_with("authorization: ") || header.starts_with("cookie: ")) {
+        request = request.header("authorization", "Bearer x");
     }
     let mut request = request.body(body.into()).unwrap();
     if Protocol::of(request.headers()) == Protocol::Grpc {
@@ -222,6 +226,107 @@ async fn every_failure_has_the_same_shape() {
     let response = send(&app, "POST /openapi.json", &[], "").await;
     let allow: Vec<_> = response.headers().get_all(header::ALLOW).iter().collect();
     assert_eq!(allow, ["GET,HEAD"]);
+}
+
+#[tokio::test]
+async fn nobodys_body_is_not_read() {
+    let app = transports().await.http;
+    let endless = || Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    for line in ["POST /api/rest/v1/workspaces", "PUT /api/rest/v1/workspaces"] {
+        let response = send(&app, line, &["cookie: a=b; jwttoken="], endless()).await;
+        assert_eq!(failure(response).await, (401, "CREDENTIAL_MISSING".to_owned()), "{line}");
+    }
+}
+
+/// Collects the log of this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The lines of this target since the last call.
+    fn take(&self, target: &str) -> Vec<Value> {
+        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["target"] == target).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_the_gate_does_not_see_is_logged() {
+    let transports = transports().await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (native, web) = (["content-type: application/grpc"], ["content-type: application/grpc-web+proto"]);
+    let rest: [&str; 0] = [];
+    let large = vec![0; 5 << 20];
+    let path = "POST /chorus.v1.WorkspaceService/CreateWorkspace";
+    let (http, grpc) = (&transports.http, &transports.grpc);
+    type Case<'a> = (&'a App, &'a str, &'a [&'a str], &'a [u8], &'a str);
+    let table: [Case<'_>; 9] = [
+        (http, "GET /nothing?secret=1", &rest, b"", "unknown - 404 - UNKNOWN_ROUTE"),
+        (http, "POST /openapi.json", &rest, b"", "docs - 405 - METHOD_NOT_ALLOWED"),
+        (
+            http,
+            "POST /api/rest/v1/workspaces?secret=1",
+            &rest,
+            b"{",
+            "rest WorkspaceService/CreateWorkspace 400 - MALFORMED_JSON",
+        ),
+        (
+            http,
+            "GET /api/rest/v1/workspaces",
+            &rest,
+            b"",
+            "rest WorkspaceService/ListWorkspaces 504 - DEADLINE_EXCEEDED",
+        ),
+        (http, "POST /chorus.v1.X/Y", &web, b"", "grpc - 200 12 UNKNOWN_RPC"),
+        (grpc, "POST /chorus.v1.X/Y", &native, b"", "grpc - 200 12 UNKNOWN_RPC"),
+        (grpc, path, &native, &[0, 0, 0, 0, 1, 0x0a], "grpc WorkspaceService/CreateWorkspace 200 3 MALFORMED_MESSAGE"),
+        (grpc, path, &native, &large, "grpc WorkspaceService/CreateWorkspace 200 8 REQUEST_TOO_LARGE"),
+        (
+            grpc,
+            "POST /chorus.v1.WorkspaceService/ListWorkspaces",
+            &native,
+            b"",
+            "grpc WorkspaceService/ListWorkspaces 200 4 DEADLINE_EXCEEDED",
+        ),
+    ];
+    for (app, line, headers, body, want) in table {
+        send(app, line, headers, body.to_vec()).await;
+        let lines = log.take("chorus::http");
+        assert_eq!(lines.len(), 1, "{line}: {lines:?}");
+        let text = |key: &str| lines[0].get(key).map_or("-".to_owned(), |v| v.to_string().replace('"', ""));
+        assert_eq!(["route", "rpc", "status", "code", "reason"].map(text).join(" "), want, "{line}");
+        assert!(lines[0]["request_id"].is_string() && lines[0]["ms"].is_u64(), "{lines:?}");
+        assert!(!lines[0].to_string().contains("secret"), "{lines:?}");
+    }
+    send(http, "GET /api/rest/v1/health", &[], "").await;
+    // a service's own failure: the gate has logged it
+    send(http, "GET /api/rest/v1/workspaces/404", &[], "").await;
+    assert_eq!(log.take("chorus::http"), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn answers_are_counted_by_class_and_status() {
+    let metrics = Metrics::install(chrono::DateTime::UNIX_EPOCH).unwrap();
+    let transports = transports().await;
+    send(&transports.http, "GET /nothing", &[], "").await;
+    send(&transports.http, "GET /api/rest/v1/health", &[], "").await;
+    let text = metrics.render(Connections { used: 0, idle: 0 });
+    assert!(text.contains("chorus_http_requests_total{route=\"unknown\",status=\"404\"}"), "{text}");
+    assert!(text.contains("chorus_http_requests_total{route=\"probe\",status=\"200\"}"), "{text}");
 }
 
 #[tokio::test]

@@ -16,6 +16,10 @@ use crate::{
 /// Response metadata of a failed call that becomes an HTTP header. Anything else stays inside: a failure sets no cookie.
 const FORWARDED: [header::HeaderName; 1] = [header::RETRY_AFTER];
 
+/// The reason of a failure, as an extension of its answer: for the log, which does not read bodies.
+#[derive(Debug, Clone)]
+pub struct Reason(pub String);
+
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     code: i32,
@@ -59,6 +63,7 @@ pub fn from_status(status: Status, instance: &str) -> Response {
 
 fn build(status: &Status, http: u16, instance: &str) -> Response {
     let mut response = Response::new(Body::from(to_json(status, instance)));
+    response.extensions_mut().insert(Reason(detail(status).map(|d| d.reason).unwrap_or_default()));
     *response.status_mut() = StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -29,9 +29,11 @@ pub fn read_list(descriptor: &MessageDescriptor, json: &[u8]) -> Result<Vec<Valu
 fn parse<'de, S: DeserializeSeed<'de>>(json: &'de [u8], seed: S) -> Result<S::Value> {
     let malformed =
         |error: serde_json::Error| Error::invalid("MALFORMED_JSON", format!("The body cannot be read: {error}."));
-    let mut whole = serde_json::Deserializer::from_slice(json);
-    whole.deserialize_any(NoRepeats).and_then(|()| whole.end()).map_err(malformed)?;
-    seed.deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(malformed)
+    let mut typed = serde_json::Deserializer::from_slice(json);
+    let value = seed.deserialize(&mut typed).and_then(|value| typed.end().map(|()| value)).map_err(malformed)?;
+    // second, since the fields are known by now: remembering the keys cannot take more than the message does
+    serde_json::Deserializer::from_slice(json).deserialize_any(NoRepeats).map_err(malformed)?;
+    Ok(value)
 }
 
 struct One<'a>(&'a MessageDescriptor);

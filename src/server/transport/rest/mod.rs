@@ -37,10 +37,13 @@ use self::{
     binding::{Binding, Payload, Reply},
     routes::{Route, Routes},
 };
-use super::{deadline::GRPC_TIMEOUT, grpc::Core, limit};
+use super::{deadline::GRPC_TIMEOUT, edge::Trail, grpc::Core, limit};
 use crate::{
     proto::google::api::HttpBody,
-    server::error::{Error, Kind, Result},
+    server::{
+        access::token,
+        error::{Error, Kind, Result},
+    },
 };
 
 /// Request headers that the gRPC side sees.
@@ -84,10 +87,13 @@ impl Transcoder {
         let (parts, body) = request.into_parts();
         let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
         match self.routes.find(&parts.method, &path) {
-            Route::Found(binding) => match read_request(binding, &parts, &path, body).await {
-                Ok(message) => self.forward(binding, &message, &parts).await,
-                Err(error) => errors::from_error(error, parts.uri.path()),
-            },
+            Route::Found(binding) => {
+                Trail::of(&parts.extensions).leads_to(binding.rpc);
+                match read_request(binding, &parts, &path, body).await {
+                    Ok(message) => self.forward(binding, &message, &parts).await,
+                    Err(error) => errors::from_error(error, parts.uri.path()),
+                }
+            }
             Route::OtherMethods(allow) => method_not_allowed(&parts, Some(&allow)),
             Route::Unknown => unknown_route(&parts),
         }
@@ -128,6 +134,10 @@ pub fn method_not_allowed(parts: &Parts, allow: Option<&str>) -> Response {
 /// The request message from path, query and body. The path wins over the body, so that nobody acts on another thing than
 /// the one in the address.
 async fn read_request(binding: &Binding, parts: &Parts, path: &[&str], body: Body) -> Result<DynamicMessage> {
+    // who shows nothing is refused in the end; until then he must not make the server read and parse megabytes
+    if !binding.rpc.public && matches!(token::credential(&parts.headers), Ok(None)) {
+        return Err(token::missing());
+    }
     let mut message = match &binding.body {
         Payload::Nothing => DynamicMessage::new(binding.descriptor.input()),
         payload => read_body(payload, binding, &parts.headers, body).await?,
