@@ -172,29 +172,27 @@ fn method(service: &Service, rpc: &Rpc) -> Result<String> {
     let plan = constant(service, rpc);
     let stream = rpc.descriptor.is_server_streaming();
     let reply = if stream { format!("Replies<{output}>") } else { output.clone() };
-    let rule = rule(rpc)?;
+    let rule = rule(rpc);
     let kind = if stream { "stream" } else { "unary" };
-    let call = if rpc.planned {
-        // nothing stored is read for an RPC without a room
-        format!("self.gate.planned::<_, {reply}>(&{plan}, request, {rule}).await")
-    } else {
-        match rpc.access {
-            Access::Custom(_) => format!(
-                "let h = self.handlers.clone();\n        self.gate.{kind}_pending(&{plan}, request, {rule}, move |call, q| async move {{ h.{function}(call, q).await }}).await"
-            ),
-            Access::List { .. } => format!(
-                "let h = self.handlers.clone();\n        self.gate.{kind}_list(&{plan}, request, {rule}, move |call, visible, q| async move {{ h.{function}(call, visible, q).await }}).await"
-            ),
-            _ if has_resolver(rpc) => format!(
-                "let h = self.handlers.clone();\n        let r = h.clone();\n        self.gate.{kind}_resolved(&{plan}, request, \
-                 move |caller, q| async move {{ {} }}, move |call, q| async move {{ h.{function}(call, q).await }}).await",
-                resolved(rpc)
-            ),
-            _ => format!(
-                "let h = self.handlers.clone();\n        self.gate.{kind}(&{plan}, request, {rule}, move |call, q| async move {{ h.{function}(call, q).await }}).await"
-            ),
+    // nothing stored is read for an RPC without a room
+    let body = match &rpc.access {
+        _ if rpc.planned => format!("arrived.not_built({rule})"),
+        Access::Custom(_) => {
+            format!("let (call, q) = arrived.pending({})?; h.{function}(call, q).await", permissions(rpc))
         }
+        Access::List { .. } => {
+            format!("let (call, visible, q) = arrived.admit_list({rule})?; h.{function}(call, visible, q).await")
+        }
+        _ if has_resolver(rpc) => format!(
+            "let (caller, q) = (arrived.caller().clone(), arrived.request()); let needs = {}; \
+             let (call, q) = arrived.admit_by(needs)?; h.{function}(call, q).await",
+            resolved(rpc)
+        ),
+        _ => format!("let (call, q) = arrived.admit({rule})?; h.{function}(call, q).await"),
     };
+    let call = format!(
+        "let h = self.handlers.clone();\n        self.gate.{kind}(&{plan}, request, move |arrived| async move {{ {body} }}).await"
+    );
     let associated = match stream {
         true => format!(
             "    type {}Stream = Replies<{output}>;\n",
@@ -207,24 +205,28 @@ fn method(service: &Service, rpc: &Rpc) -> Result<String> {
     ))
 }
 
-/// The access rule as an expression.
-fn rule(rpc: &Rpc) -> Result<String> {
-    Ok(match &rpc.access {
-        Access::Anyone => "Rule::Anyone".to_owned(),
-        Access::SignedIn => "Rule::SignedIn".to_owned(),
-        Access::All(_) if has_resolver(rpc) => "Rule::SignedIn".to_owned(),
-        Access::All(grants) => format!("Rule::All(&[{}])", grants.iter().map(need).collect::<String>()),
+/// The access rule as an expression. As far as the request alone tells: a rule by a stored row admits everybody who is
+/// signed in.
+fn rule(rpc: &Rpc) -> String {
+    match &rpc.access {
+        Access::Anyone => "&Rule::Anyone".to_owned(),
+        Access::SignedIn => "&Rule::SignedIn".to_owned(),
+        Access::All(_) if has_resolver(rpc) => "&Rule::SignedIn".to_owned(),
+        Access::All(grants) => format!("&Rule::All(&[{}])", grants.iter().map(need).collect::<String>()),
         Access::List { permission, field, also } => format!(
-            "Rule::List {{ permission: Permission::{}, ids: |q| {}.map(|x| x.as_slice()).unwrap_or_default(), also: {} }}",
+            "&Rule::List {{ permission: Permission::{}, ids: |q| {}.map(|x| x.as_slice()).unwrap_or_default(), also: {} }}",
             permission.variant_name(),
             field.reference(),
             also.map_or("None".to_owned(), |p| format!("Some(Permission::{})", p.variant_name())),
         ),
-        Access::Custom(permissions) => {
-            let list: String = permissions.iter().map(|p| format!("Permission::{}, ", p.variant_name())).collect();
-            format!("Rule::Custom(&[{list}])")
-        }
-    })
+        Access::Custom(_) => format!("&Rule::Custom({})", permissions(rpc)),
+    }
+}
+
+/// The permissions that a `custom` rule may ask for, as an expression.
+fn permissions(rpc: &Rpc) -> String {
+    let Access::Custom(permissions) = &rpc.access else { return "&[]".to_owned() };
+    format!("&[{}]", permissions.iter().map(|p| format!("Permission::{}, ", p.variant_name())).collect::<String>())
 }
 
 fn need(grant: &Grant) -> String {
@@ -247,15 +249,14 @@ fn resolved(rpc: &Rpc) -> String {
             match &g.target {
                 Target::None => format!("({permission}, Wanted::Nothing), "),
                 Target::Caller => format!("({permission}, Wanted::Caller), "),
-                Target::Field(path) => format!(
-                    "({permission}, Wanted::Id(id({}).unwrap_or_default())), ",
-                    path.reference().replace("Some(q)", "Some(&q)")
-                ),
-                Target::Resolver(name) => format!("({permission}, Wanted::Id(r.{name}(&caller, q.id).await?)), "),
+                Target::Field(path) => {
+                    format!("({permission}, Wanted::Id(id({}).unwrap_or_default())), ", path.reference())
+                }
+                Target::Resolver(name) => format!("({permission}, Wanted::Id(h.{name}(&caller, q.id).await?)), "),
             }
         })
         .collect();
-    format!("Ok((vec![{needs}], q))")
+    format!("vec![{needs}]")
 }
 
 fn has_resolver(rpc: &Rpc) -> bool {

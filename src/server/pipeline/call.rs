@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -15,7 +15,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue};
 
-use super::{gate::Shared, rpc::Rpc};
+use super::{gate::Shared, rpc::Rpc, rule::Wanted};
 use crate::server::{
     access::{
         caller::Caller,
@@ -43,6 +43,7 @@ pub struct Call {
     pub(super) record: Mutex<Subjects>,
     pub(super) recorded: AtomicBool,
     pub(super) bad_credential: AtomicBool,
+    pub(super) needs: OnceLock<Vec<(Permission, Wanted)>>,
     pub(super) headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
 }
 
@@ -112,6 +113,16 @@ impl Call {
     /// Whether the call came with a credential that is no good. On a public RPC its caller counts as a visitor.
     pub fn bad_credential(&self) -> bool {
         self.bad_credential.load(Ordering::Acquire)
+    }
+
+    /// Remembers by which permissions the caller was admitted.
+    pub(super) fn admitted_by(&self, needs: Vec<(Permission, Wanted)>) {
+        let _ = self.needs.set(needs);
+    }
+
+    /// The permissions by which the caller was admitted; nothing for rules that see more than permissions.
+    pub(super) fn needs(&self) -> Option<&[(Permission, Wanted)]> {
+        self.needs.get().map(Vec::as_slice)
     }
 
     /// What every call shares: roles, sessions, audit, clock, randomness.

@@ -1,13 +1,13 @@
 //! The gate in front of every handler.
 //!
-//! [`Gate::unary`] and its siblings take the request and the RPC's [`Plan`] and do, in this order: find the caller, check
-//! the access rule, clear ignored fields, check the request, call the handler (which checks a `custom` rule itself). Around it all: the audit record of a
-//! refusal or failure, the log line, the metrics, and the guard against panics.
+//! [`Gate::unary`] and [`Gate::stream`] find the caller and hand the request on as [`Arrived`], which admits it by the
+//! RPC's rule and checks it. Around it all: the audit record of a refusal or failure, the log line, the metrics, and the
+//! guard against panics.
 
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -19,20 +19,12 @@ use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
 use super::{
     Items, Replies,
-    call::{Authorized, Call, Pending, Subjects},
+    call::{Call, Subjects},
     rpc::{Rpc, When},
-    rules::Violations,
+    rule::{Arrived, Plan},
 };
 use crate::server::{
-    access::{
-        address, audit,
-        caller::Caller,
-        catalogue::Permission,
-        decide::{Roles, Visible, denied},
-        password::Hasher,
-        sessions::Sessions,
-        token,
-    },
+    access::{address, audit, caller::Caller, decide::Roles, password::Hasher, sessions::Sessions, token},
     clock::Clock,
     config::Network,
     error::{Error, Kind, Result},
@@ -83,275 +75,42 @@ impl Drop for Running<'_> {
     }
 }
 
-/// What the contract says of one RPC, as functions over its request.
-pub struct Plan<Q> {
-    /// What is called.
-    pub rpc: &'static Rpc,
-    /// Clears the fields that the request must not carry.
-    pub clear: fn(&mut Q),
-    /// Checks the fields that the request must carry.
-    pub required: fn(&Q, &mut Violations),
-    /// Checks the shape of the values.
-    pub check: fn(&Q, &mut Violations),
-    /// What the request says it acts upon.
-    pub subjects: fn(&Q, &mut Subjects),
-}
-
-/// Who may call.
-pub enum Rule<Q: 'static> {
-    /// Everybody.
-    Anyone,
-    /// Everybody who is signed in.
-    SignedIn,
-    /// Holders of every one of these.
-    All(&'static [Need<Q>]),
-    /// The ids of the request must each be allowed; without any, the handler is told what is.
-    List {
-        /// What makes an entry visible.
-        permission: Permission,
-        /// The ids that the request asks for.
-        ids: fn(&Q) -> &[u64],
-        /// What the list itself needs.
-        also: Option<Permission>,
-    },
-    /// The handler asks for some of these.
-    Custom(&'static [Permission]),
-}
-
-/// A permission and the place of its context in the request.
-pub struct Need<Q> {
-    /// The permission.
-    pub permission: Permission,
-    /// The place of its context.
-    pub target: TargetOf<Q>,
-}
-
-/// Where the context of a permission comes from.
-pub enum TargetOf<Q> {
-    /// It needs none.
-    None,
-    /// The caller.
-    Caller,
-    /// A field of the request.
-    Field(fn(&Q) -> u64),
-}
-
-/// The context of a permission, found.
-#[derive(Debug, Clone, Copy)]
-pub enum Wanted {
-    /// None needed.
-    Nothing,
-    /// The caller.
-    Caller,
-    /// This id.
-    Id(i64),
-}
-
-/// The id in a request field; an id that no row can have is none.
-pub fn id(field: Option<&u64>) -> Option<i64> {
-    field.and_then(|n| i64::try_from(*n).ok()).filter(|n| *n > 0)
-}
-
 impl Gate {
     /// A gate over what calls share.
     pub fn new(shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self(shared))
     }
 
-    /// A handler whose access rule the gate checks alone.
+    /// Serves a unary RPC. `body` admits the caller by the rule of the RPC and calls the handler.
     pub async fn unary<Q, R, F>(
         &self,
         plan: &'static Plan<Q>,
         request: Request<Q>,
-        rule: Rule<Q>,
-        handler: impl FnOnce(Authorized, Q) -> F + Send,
+        body: impl FnOnce(Arrived<Q>) -> F + Send,
     ) -> Result<Response<R>, Status>
     where
         Q: Send + 'static,
         F: Future<Output = Result<R>> + Send,
     {
-        let run = |call, caller, mut q: Q| async move {
-            let by = admit(&rule, &call, &caller, &q)?;
-            validate(plan, &mut q)?;
-            handler(by, q).await
-        };
-        self.run(plan, request, run).await
+        self.run(plan, request, body).await
     }
 
-    /// A handler of a list, which is told what the caller may see.
-    pub async fn unary_list<Q, R, F>(
-        &self,
-        plan: &'static Plan<Q>,
-        request: Request<Q>,
-        rule: Rule<Q>,
-        handler: impl FnOnce(Authorized, Visible, Q) -> F + Send,
-    ) -> Result<Response<R>, Status>
-    where
-        Q: Send + 'static,
-        F: Future<Output = Result<R>> + Send,
-    {
-        let run = |call: Arc<Call>, caller: Arc<Caller>, mut q: Q| async move {
-            let (by, visible) = admit_list(&rule, &call, &caller, &q)?;
-            validate(plan, &mut q)?;
-            handler(by, visible, q).await
-        };
-        self.run(plan, request, run).await
-    }
-
-    /// A handler that decides itself, through [`Pending`].
-    pub async fn unary_pending<Q, R, F>(
-        &self,
-        plan: &'static Plan<Q>,
-        request: Request<Q>,
-        rule: Rule<Q>,
-        handler: impl FnOnce(Pending, Q) -> F + Send,
-    ) -> Result<Response<R>, Status>
-    where
-        Q: Send + 'static,
-        F: Future<Output = Result<R>> + Send,
-    {
-        let run = |call, caller, mut q: Q| async move {
-            let Rule::Custom(allowed) = rule else { return Err(Error::internal("not a custom rule")) };
-            validate(plan, &mut q)?;
-            handler(Pending { call, caller, allowed }, q).await
-        };
-        self.run(plan, request, run).await
-    }
-
-    /// A handler whose access rule needs ids from stored rows: `resolve` reads them for the caller's tenant.
-    pub async fn unary_resolved<Q, R, F, W>(
-        &self,
-        plan: &'static Plan<Q>,
-        request: Request<Q>,
-        resolve: impl FnOnce(Arc<Caller>, Q) -> W + Send,
-        handler: impl FnOnce(Authorized, Q) -> F + Send,
-    ) -> Result<Response<R>, Status>
-    where
-        Q: Send + 'static,
-        F: Future<Output = Result<R>> + Send,
-        W: Future<Output = Result<(Vec<(Permission, Wanted)>, Q)>> + Send,
-    {
-        let run = |call: Arc<Call>, caller: Arc<Caller>, q: Q| async move {
-            let (needs, mut q) = resolve(caller.clone(), q).await?;
-            let by = hold(&needs, &call, &caller)?;
-            validate(plan, &mut q)?;
-            handler(by, q).await
-        };
-        self.run(plan, request, run).await
-    }
-
-    /// An RPC without a room: the caller is found and, as far as the request alone tells, authorized.
-    pub async fn planned<Q, R>(
-        &self,
-        plan: &'static Plan<Q>,
-        request: Request<Q>,
-        rule: Rule<Q>,
-    ) -> Result<Response<R>, Status>
-    where
-        Q: Send + 'static,
-    {
-        let run = |call: Arc<Call>, caller: Arc<Caller>, q: Q| async move {
-            match &rule {
-                Rule::List { .. } => drop(admit_list(&rule, &call, &caller, &q)?),
-                rule => drop(admit(rule, &call, &caller, &q)?),
-            }
-            Err::<R, _>(Error::new(
-                Kind::Unimplemented,
-                "NOT_BUILT",
-                format!("{} is part of the contract but not built yet.", plan.rpc.name),
-            ))
-        };
-        self.run(plan, request, run).await
-    }
-
-    /// A streaming handler whose access rule the gate checks alone. While the stream is open the rule is checked again
-    /// whenever access changed somewhere; it ends within a second of the caller losing the right.
+    /// Serves a streaming RPC. While the stream is open the rule is checked again whenever access changed somewhere; it
+    /// ends within a second of the caller losing the right.
     pub async fn stream<Q, T, F>(
         &self,
         plan: &'static Plan<Q>,
         request: Request<Q>,
-        rule: Rule<Q>,
-        handler: impl FnOnce(Authorized, Q) -> F + Send,
+        body: impl FnOnce(Arrived<Q>) -> F + Send,
     ) -> Result<Response<Replies<T>>, Status>
     where
         Q: Send + 'static,
         T: Send + 'static,
         F: Future<Output = Result<Items<T>>> + Send,
     {
-        let run = |call: Arc<Call>, caller: Arc<Caller>, mut q: Q| async move {
-            let needs = needs_of(&rule, &q);
-            let by = admit(&rule, &call, &caller, &q)?;
-            validate(plan, &mut q)?;
-            let items = handler(by, q).await?;
-            Ok(super::watch::guarded(items, call, caller, Some(needs)))
-        };
-        self.run(plan, request, run).await
-    }
-
-    /// A streaming list. The stream ends with ABORTED when the caller's roles change, since what is visible may differ.
-    pub async fn stream_list<Q, T, F>(
-        &self,
-        plan: &'static Plan<Q>,
-        request: Request<Q>,
-        rule: Rule<Q>,
-        handler: impl FnOnce(Authorized, Visible, Q) -> F + Send,
-    ) -> Result<Response<Replies<T>>, Status>
-    where
-        Q: Send + 'static,
-        T: Send + 'static,
-        F: Future<Output = Result<Items<T>>> + Send,
-    {
-        let run = |call: Arc<Call>, caller: Arc<Caller>, mut q: Q| async move {
-            let (by, visible) = admit_list(&rule, &call, &caller, &q)?;
-            validate(plan, &mut q)?;
-            let items = handler(by, visible, q).await?;
-            Ok(super::watch::guarded(items, call, caller, None))
-        };
-        self.run(plan, request, run).await
-    }
-
-    /// A streaming handler that decides itself. The stream ends with ABORTED when the caller's roles change.
-    pub async fn stream_pending<Q, T, F>(
-        &self,
-        plan: &'static Plan<Q>,
-        request: Request<Q>,
-        rule: Rule<Q>,
-        handler: impl FnOnce(Pending, Q) -> F + Send,
-    ) -> Result<Response<Replies<T>>, Status>
-    where
-        Q: Send + 'static,
-        T: Send + 'static,
-        F: Future<Output = Result<Items<T>>> + Send,
-    {
-        let run = |call: Arc<Call>, caller: Arc<Caller>, mut q: Q| async move {
-            let Rule::Custom(allowed) = rule else { return Err(Error::internal("not a custom rule")) };
-            validate(plan, &mut q)?;
-            let items = handler(Pending { call: call.clone(), caller: caller.clone(), allowed }, q).await?;
-            Ok(super::watch::guarded(items, call, caller, None))
-        };
-        self.run(plan, request, run).await
-    }
-
-    /// A streaming handler whose access rule needs ids from stored rows.
-    pub async fn stream_resolved<Q, T, F, W>(
-        &self,
-        plan: &'static Plan<Q>,
-        request: Request<Q>,
-        resolve: impl FnOnce(Arc<Caller>, Q) -> W + Send,
-        handler: impl FnOnce(Authorized, Q) -> F + Send,
-    ) -> Result<Response<Replies<T>>, Status>
-    where
-        Q: Send + 'static,
-        T: Send + 'static,
-        F: Future<Output = Result<Items<T>>> + Send,
-        W: Future<Output = Result<(Vec<(Permission, Wanted)>, Q)>> + Send,
-    {
-        let run = |call: Arc<Call>, caller: Arc<Caller>, q: Q| async move {
-            let (needs, mut q) = resolve(caller.clone(), q).await?;
-            let by = hold(&needs, &call, &caller)?;
-            validate(plan, &mut q)?;
-            let items = handler(by, q).await?;
-            Ok(super::watch::guarded(items, call, caller, Some(needs)))
+        let run = |arrived: Arrived<Q>| async move {
+            let (call, caller) = (arrived.call.clone(), arrived.caller.clone());
+            Ok(super::watch::guarded(body(arrived).await?, call, caller))
         };
         self.run(plan, request, run).await
     }
@@ -360,7 +119,7 @@ impl Gate {
         &self,
         plan: &'static Plan<Q>,
         request: Request<Q>,
-        body: impl FnOnce(Arc<Call>, Arc<Caller>, Q) -> F + Send,
+        body: impl FnOnce(Arrived<Q>) -> F + Send,
     ) -> Result<Response<R>, Status>
     where
         F: Future<Output = Result<R>> + Send,
@@ -386,7 +145,7 @@ impl Gate {
                     "This session was opened with a temporary password. Change the password, then go on.",
                 ));
             }
-            body(call.clone(), caller.clone(), q).await
+            body(Arrived { plan, call: call.clone(), caller: caller.clone(), request: q }).await
         };
         let mut running = Running { call: &call, caller: &caller, started, ended: false };
         let result = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)));
@@ -417,6 +176,7 @@ impl Gate {
             record: Mutex::new(Subjects::default()),
             recorded: AtomicBool::new(false),
             bad_credential: AtomicBool::new(false),
+            needs: OnceLock::new(),
             headers: Mutex::new(Vec::new()),
         }
     }
@@ -448,95 +208,6 @@ impl Gate {
         if due {
             self.0.audit.write(audit::Record::of(call, caller, error)).await;
         }
-    }
-}
-
-/// Checks every rule but those of lists.
-fn admit<Q>(rule: &Rule<Q>, call: &Arc<Call>, caller: &Arc<Caller>, q: &Q) -> Result<Authorized> {
-    match rule {
-        Rule::Anyone => {}
-        Rule::SignedIn | Rule::Custom(_) | Rule::List { .. } if caller.is_visitor() && !call.rpc.public => {
-            return Err(token::missing());
-        }
-        Rule::SignedIn | Rule::Custom(_) | Rule::List { .. } => {}
-        Rule::All(needs) => {
-            for need in *needs {
-                hold_one(need.permission, need.target.of(q), call, caller)?;
-            }
-        }
-    }
-    Ok(Authorized { call: call.clone(), caller: caller.clone() })
-}
-
-fn hold(needs: &[(Permission, Wanted)], call: &Arc<Call>, caller: &Arc<Caller>) -> Result<Authorized> {
-    for (permission, wanted) in needs {
-        hold_one(*permission, *wanted, call, caller)?;
-    }
-    Ok(Authorized { call: call.clone(), caller: caller.clone() })
-}
-
-/// Whether the caller holds one permission.
-pub(super) fn hold_one(permission: Permission, wanted: Wanted, call: &Call, caller: &Caller) -> Result<()> {
-    let target = match wanted {
-        Wanted::Nothing => None,
-        Wanted::Caller => permission.requires().map(|dimension| (dimension, caller.id())),
-        Wanted::Id(id) => permission.requires().map(|dimension| (dimension, id)),
-    };
-    match caller.may(&call.shared.roles, permission, target) {
-        true => Ok(()),
-        false => Err(denied(permission, target)),
-    }
-}
-
-/// Checks the rule of a list: ids that are asked for must all be allowed; without any, the reply is cut to what is.
-fn admit_list<Q>(rule: &Rule<Q>, call: &Arc<Call>, caller: &Arc<Caller>, q: &Q) -> Result<(Authorized, Visible)> {
-    let Rule::List { permission, ids, also } = rule else { return Err(Error::internal("not a list rule")) };
-    if let Some(also) = also {
-        hold_one(*also, Wanted::Nothing, call, caller)?;
-    }
-    let asked = ids(q);
-    let allowed = caller.visible(&call.shared.roles, *permission);
-    let visible = if asked.is_empty() {
-        allowed
-    } else {
-        let asked: Vec<i64> = asked.iter().map(|n| i64::try_from(*n).unwrap_or_default()).collect();
-        for id in &asked {
-            if !allowed.contains(*id) {
-                return Err(denied(*permission, permission.requires().map(|dimension| (dimension, *id))));
-            }
-        }
-        Visible::Ids(asked.into_iter().collect())
-    };
-    Ok((Authorized { call: call.clone(), caller: caller.clone() }, visible))
-}
-
-/// The permissions that a rule wants for this request.
-fn needs_of<Q>(rule: &Rule<Q>, q: &Q) -> Vec<(Permission, Wanted)> {
-    match rule {
-        Rule::All(needs) => needs.iter().map(|need| (need.permission, need.target.of(q))).collect(),
-        _ => Vec::new(),
-    }
-}
-
-impl<Q> TargetOf<Q> {
-    fn of(&self, q: &Q) -> Wanted {
-        match self {
-            Self::None => Wanted::Nothing,
-            Self::Caller => Wanted::Caller,
-            // an id that no row can have is held by nobody but those who hold all
-            Self::Field(field) => Wanted::Id(i64::try_from(field(q)).unwrap_or_default()),
-        }
-    }
-}
-
-fn validate<Q>(plan: &Plan<Q>, q: &mut Q) -> Result<()> {
-    (plan.clear)(q);
-    let mut violations = Violations::default();
-    (plan.required)(q, &mut violations);
-    (plan.check)(q, &mut violations);
-    match violations.into_list() {
-        list if list.is_empty() => Ok(()),
-        list => Err(Error::validation(list)),
     }
 }
 

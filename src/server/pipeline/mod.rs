@@ -9,6 +9,7 @@ pub mod call;
 pub mod change;
 pub mod gate;
 pub mod rpc;
+pub mod rule;
 pub mod rules;
 #[cfg(test)]
 mod tests;
@@ -38,8 +39,9 @@ pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub mod generated {
     use super::{
         call::{Authorized, Pending},
-        gate::{Gate, Need, Plan, Rule, TargetOf, Wanted, id},
+        gate::Gate,
         rpc::{Rpc, When},
+        rule::{Need, Plan, Rule, TargetOf, Wanted, id},
         rules::{Check, Pattern, Violations},
         *,
     };

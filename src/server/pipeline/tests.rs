@@ -9,9 +9,9 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     Items, Replies,
-    call::Authorized,
-    gate::{Gate, Need, Plan, Rule, Shared, TargetOf, Wanted},
+    gate::{Gate, Shared},
     rpc::{Rpc, When},
+    rule::{Arrived, Need, Plan, Rule, TargetOf, Wanted},
     rules::Violations,
 };
 use crate::server::{
@@ -53,7 +53,7 @@ static PLAN: Plan<u64> = Plan {
         }
     },
     check: |_, _| {},
-    subjects: |q, s| s.workspace = super::gate::id(Some(q)),
+    subjects: |q, s| s.workspace = super::rule::id(Some(q)),
 };
 
 const OF_WORKSPACE: Rule<u64> =
@@ -119,13 +119,29 @@ impl World {
     }
 }
 
-async fn echo(_: Authorized, q: u64) -> Result<u64> {
+/// A handler behind the rule, as the build emits them.
+async fn echo(arrived: Arrived<u64>) -> Result<u64> {
+    let (_, q) = arrived.admit(&OF_WORKSPACE)?;
     Ok(q)
 }
 
-async fn ticks(_: Authorized, _: u64) -> Result<Items<u32>> {
+async fn signed_in(arrived: Arrived<u64>) -> Result<u64> {
+    let (_, q) = arrived.admit(&Rule::SignedIn)?;
+    Ok(q)
+}
+
+async fn not_built(arrived: Arrived<u64>) -> Result<u64> {
+    arrived.not_built(&OF_WORKSPACE)
+}
+
+async fn ticks(arrived: Arrived<u64>) -> Result<Items<u32>> {
+    arrived.admit(&OF_WORKSPACE)?;
+    Ok(every_so_often())
+}
+
+fn every_so_often() -> Items<u32> {
     let every = tokio::time::interval(Duration::from_millis(200));
-    Ok(Box::pin(IntervalStream::new(every).map(|_| Ok(7))))
+    Box::pin(IntervalStream::new(every).map(|_| Ok(7)))
 }
 
 fn reason<T>(answer: &Result<Response<T>, Status>) -> (Code, String) {
@@ -138,19 +154,19 @@ fn reason<T>(answer: &Result<Response<T>, Status>) -> (Code, String) {
 #[tokio::test]
 async fn authenticate_then_authorize_then_validate_then_call() {
     let world = World::new().await;
-    let nobody = world.gate.unary(&PLAN, Request::new(5), OF_WORKSPACE, echo).await;
+    let nobody = world.gate.unary(&PLAN, Request::new(5), echo).await;
     assert_eq!(reason(&nobody), (Code::Unauthenticated, "CREDENTIAL_MISSING".into()));
     // workspace 0 breaks a rule, but who may not call is not told about rules
     for other in [0, 6, u64::MAX] {
         let request = world.request(other).await;
-        let refused = world.gate.unary(&PLAN, request, OF_WORKSPACE, echo).await;
+        let refused = world.gate.unary(&PLAN, request, echo).await;
         assert_eq!(reason(&refused).0, Code::PermissionDenied, "{other}");
     }
     let request = world.request(0).await;
-    let invalid = world.gate.unary(&PLAN, request, Rule::SignedIn, echo).await;
+    let invalid = world.gate.unary(&PLAN, request, signed_in).await;
     assert_eq!(reason(&invalid), (Code::InvalidArgument, "VALIDATION_FAILED".into()));
     let request = world.request(5).await;
-    assert_eq!(world.gate.unary(&PLAN, request, OF_WORKSPACE, echo).await.unwrap().into_inner(), 5);
+    assert_eq!(world.gate.unary(&PLAN, request, echo).await.unwrap().into_inner(), 5);
 
     // what had a caller and failed is recorded before the answer
     let denied = Code::PermissionDenied as i64;
@@ -169,41 +185,42 @@ async fn authenticate_then_authorize_then_validate_then_call() {
 
 #[tokio::test]
 async fn a_panic_fails_its_call_alone() {
-    async fn panics(_: Authorized, _: u64) -> Result<u64> {
+    async fn panics(arrived: Arrived<u64>) -> Result<u64> {
+        arrived.admit(&OF_WORKSPACE)?;
         panic!("secret inner text")
     }
     let world = World::new().await;
     let request = world.request(5).await;
-    let failed = world.gate.unary(&PLAN, request, OF_WORKSPACE, panics).await;
+    let failed = world.gate.unary(&PLAN, request, panics).await;
     assert_eq!(reason(&failed), (Code::Internal, "INTERNAL".into()));
     assert!(!failed.unwrap_err().message().contains("secret"));
     let request = world.request(5).await;
-    assert!(world.gate.unary(&PLAN, request, OF_WORKSPACE, echo).await.is_ok());
+    assert!(world.gate.unary(&PLAN, request, echo).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_rule_by_a_stored_row() {
     let world = World::new().await;
-    // the request names thing 1, whose row says workspace 5
-    let resolve =
-        |workspace: i64| move |_, q| async move { Ok((vec![(Permission::GetWorkspace, Wanted::Id(workspace))], q)) };
+    // the request names a thing, whose row says which workspace
+    let of_row = |workspace| {
+        move |arrived: Arrived<u64>| async move {
+            let (_, q) = arrived.admit_by(vec![(Permission::GetWorkspace, Wanted::Id(workspace))])?;
+            Ok(q)
+        }
+    };
     let request = world.request(1).await;
-    assert!(world.gate.unary_resolved(&PLAN, request, resolve(5), echo).await.is_ok());
+    assert!(world.gate.unary(&PLAN, request, of_row(5)).await.is_ok());
     let request = world.request(5).await;
-    let refused = world.gate.unary_resolved(&PLAN, request, resolve(1), echo).await;
-    assert_eq!(reason(&refused).0, Code::PermissionDenied);
+    assert_eq!(reason(&world.gate.unary(&PLAN, request, of_row(1)).await).0, Code::PermissionDenied);
 }
 
 #[tokio::test]
 async fn a_planned_rpc_is_authorized_and_not_built() {
     let world = World::new().await;
     let request = world.request(6).await;
-    assert_eq!(reason(&world.gate.planned::<_, u64>(&PLAN, request, OF_WORKSPACE).await).0, Code::PermissionDenied);
+    assert_eq!(reason(&world.gate.unary(&PLAN, request, not_built).await).0, Code::PermissionDenied);
     let request = world.request(5).await;
-    assert_eq!(
-        reason(&world.gate.planned::<_, u64>(&PLAN, request, OF_WORKSPACE).await),
-        (Code::Unimplemented, "NOT_BUILT".into())
-    );
+    assert_eq!(reason(&world.gate.unary(&PLAN, request, not_built).await), (Code::Unimplemented, "NOT_BUILT".into()));
 }
 
 /// Counts items until the stream ends; returns the code of the end and how long it took.
@@ -228,7 +245,7 @@ async fn streams_end_with_the_right_to_them() {
     ] {
         let world = World::new().await;
         let request = world.request(5).await;
-        let mut stream = world.gate.stream(&PLAN, request, OF_WORKSPACE, ticks).await.unwrap().into_inner();
+        let mut stream = world.gate.stream(&PLAN, request, ticks).await.unwrap().into_inner();
         assert_eq!(stream.next().await.unwrap().unwrap(), 7);
         world.elsewhere(change).await;
         let (ended, after) = until_end(stream).await;
@@ -243,8 +260,11 @@ async fn a_streaming_list_ends_when_roles_change() {
         Rule::List { permission: Permission::GetWorkspace, ids: |q| std::slice::from_ref(q), also: None };
     let world = World::new().await;
     let request = world.request(5).await;
-    let handler = |call, _, q| ticks(call, q);
-    let stream = world.gate.stream_list(&PLAN, request, LIST, handler).await.unwrap().into_inner();
+    let handler = |arrived: Arrived<u64>| async move {
+        arrived.admit_list(&LIST)?;
+        Ok(every_so_often())
+    };
+    let stream = world.gate.stream(&PLAN, request, handler).await.unwrap().into_inner();
     world.elsewhere("UPDATE role_assignments SET role = 'WorkspaceMember'").await;
     assert_eq!(until_end(stream).await.0, Code::Aborted);
 }
@@ -254,7 +274,7 @@ async fn a_flood_of_equal_refusals_is_counted() {
     let world = World::new().await;
     for _ in 0..50 {
         let request = world.request(6).await;
-        let _ = world.gate.unary(&PLAN, request, OF_WORKSPACE, echo).await;
+        let _ = world.gate.unary(&PLAN, request, echo).await;
     }
     world.shared.audit.stop().await;
     let rows: Vec<(i64,)> = sql("SELECT repeats FROM audit_log ORDER BY id").all(&world.db).await.unwrap();
@@ -264,12 +284,13 @@ async fn a_flood_of_equal_refusals_is_counted() {
 
 #[tokio::test]
 async fn an_abandoned_call_is_recorded() {
-    async fn never(_: Authorized, _: u64) -> Result<u64> {
+    async fn never(arrived: Arrived<u64>) -> Result<u64> {
+        arrived.admit(&OF_WORKSPACE)?;
         std::future::pending().await
     }
     let world = World::new().await;
     let request = world.request(5).await;
-    let call = world.gate.unary(&PLAN, request, OF_WORKSPACE, never);
+    let call = world.gate.unary(&PLAN, request, never);
     assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
     world.shared.audit.stop().await;
     let records = world.records().await;
@@ -285,7 +306,7 @@ async fn a_record_that_cannot_be_written_takes_no_other_with_it() {
         .await
         .unwrap();
     let requests = [world.request(6).await, world.request(7).await, world.request(8).await];
-    let calls = requests.map(|request| world.gate.unary(&PLAN, request, OF_WORKSPACE, echo));
+    let calls = requests.map(|request| world.gate.unary(&PLAN, request, echo));
     assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_err));
     let written: Vec<_> = world.records().await.into_iter().map(|r| r.2).collect();
     assert_eq!(written, [Some(7), Some(8)]);

@@ -6,13 +6,9 @@ use futures_util::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::Status;
 
-use super::{
-    Items, Replies,
-    call::Call,
-    gate::{Wanted, hold_one},
-};
+use super::{Items, Replies, call::Call, rule::hold};
 use crate::server::{
-    access::{caller::Caller, catalogue::Permission},
+    access::caller::Caller,
     error::{Error, Kind, Result},
 };
 
@@ -20,28 +16,23 @@ use crate::server::{
 /// within a second.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Passes items on until the caller loses the right to them. `needs` are what the stream was opened with; without them any
-/// change of the caller's roles ends the stream.
-pub(super) fn guarded<T: Send + 'static>(
-    items: Items<T>,
-    call: Arc<Call>,
-    caller: Arc<Caller>,
-    needs: Option<Vec<(Permission, Wanted)>>,
-) -> Replies<T> {
+/// Passes items on until the caller loses the right to them. Where the stream was opened by more than permissions (lists,
+/// `custom` rules) any change of the caller's roles ends it.
+pub(super) fn guarded<T: Send + 'static>(items: Items<T>, call: Arc<Call>, caller: Arc<Caller>) -> Replies<T> {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let state = Some((items, tick, call, caller, needs));
+    let state = Some((items, tick, call, caller));
     Box::pin(futures_util::stream::unfold(state, |state| async move {
-        let (mut items, mut tick, call, caller, needs) = state?;
+        let (mut items, mut tick, call, caller) = state?;
         let failed = |error: Error, call: &Call| Some((Err::<T, Status>(error.into_status(&call.instance)), None));
         loop {
             tokio::select! {
                 item = items.next() => return match item {
-                    Some(Ok(item)) => Some((Ok(item), Some((items, tick, call, caller, needs)))),
+                    Some(Ok(item)) => Some((Ok(item), Some((items, tick, call, caller)))),
                     Some(Err(error)) => failed(error, &call),
                     None => None,
                 },
-                _ = tick.tick() => if let Err(error) = still(&call, &caller, needs.as_deref()).await {
+                _ = tick.tick() => if let Err(error) = still(&call, &caller).await {
                     return failed(error, &call);
                 },
             }
@@ -49,12 +40,12 @@ pub(super) fn guarded<T: Send + 'static>(
     }))
 }
 
-async fn still(call: &Call, opened: &Caller, needs: Option<&[(Permission, Wanted)]>) -> Result<()> {
+async fn still(call: &Call, opened: &Caller) -> Result<()> {
     let Some(session) = opened.session() else { return Ok(()) };
     let now = call.shared.clock.now();
     let caller = call.shared.sessions.caller(session, now).await?;
-    match needs {
-        Some(needs) => needs.iter().try_for_each(|(permission, wanted)| hold_one(*permission, *wanted, call, &caller)),
+    match call.needs() {
+        Some(needs) => needs.iter().try_for_each(|(permission, wanted)| hold(*permission, *wanted, call, &caller)),
         None if caller.assignments() == opened.assignments() => Ok(()),
         None => Err(Error::new(Kind::Conflict, "ACCESS_CHANGED", "Your roles changed. Open the stream again.")),
     }
