@@ -127,10 +127,10 @@ async fn a_request_cannot_make_its_record_unwritable() {
     on_each_engine(|server| async move {
         sql("DELETE FROM audit_log").run(&server.db).await.unwrap();
         let name = format!("a\u{0}{}", "x".repeat(100_000));
-        let login = json!({"username": name, "password": "x"});
-        let failure = server.call(None, "AuthenticationService/Authenticate", login).await.unwrap_err();
+        let create = json!({"name": name});
+        let failure = server.call(Some(&server.admin), "WorkspaceService/CreateWorkspace", create).await.unwrap_err();
         assert_eq!(failure.code, Code::InvalidArgument);
-        let (details,): (String,) = sql("SELECT CAST(details AS TEXT) FROM audit_log WHERE action = 'LoginUser'")
+        let (details,): (String,) = sql("SELECT CAST(details AS TEXT) FROM audit_log WHERE action = 'CreateWorkspace'")
             .one(&server.db)
             .await
             .unwrap();

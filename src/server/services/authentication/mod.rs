@@ -49,6 +49,8 @@ impl Authentication {
             let mut subjects = call.call().subjects();
             subjects.user = Some(found.account.id);
             subjects.tenant = Some(found.account.tenant_id);
+            // what matches no account is not kept: people type their password there
+            subjects.detail("username", &found.account.username);
             subjects.verified = true;
         }
         let stored = found.as_ref().map(|found| found.password_hash.clone());

@@ -91,6 +91,11 @@ impl Users {
         let administers = call.holds(Permission::UpdateUser, None);
         let call = call.require(Permission::UpdateUser, Some((Dimension::User, id)))?;
         check_names(user, &self.base.config)?;
+        if !user.password.is_empty() {
+            let text =
+                "A password is not set this way. Use ResetPassword for somebody else's, UpdatePassword for your own.";
+            return Err(Error::field("password", "not_allowed", text));
+        }
 
         let mut change = self.base.db.begin(&call).await?;
         if user.status != ACTIVE {

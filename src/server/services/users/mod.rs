@@ -105,10 +105,27 @@ fn check_names(user: &v1::User, config: &Config) -> Result<()> {
         let text = "The user name has white space at an end. Leave it out: nobody would type it at sign-in.";
         return Err(Error::field("username", "trimmed", text));
     }
+    check_username(&user.username)?;
     if config.require_email && user.email.is_empty() {
         return Err(Error::field("email", "required", "Every user of this server needs an e-mail address."));
     }
     Ok(())
+}
+
+/// Names that would be taken for something else: an id, oneself, a way to write a name, a path.
+fn check_username(name: &str) -> Result<()> {
+    let wrong = if name.chars().any(char::is_whitespace) {
+        "has white space inside"
+    } else if name.chars().all(|c| c.is_ascii_digit()) {
+        "reads as an id, since it is all digits"
+    } else if name.starts_with('@') || name.starts_with("name:") {
+        "begins with @ or name:, which mean something on the command line"
+    } else if name.contains(['/', '\\']) {
+        "has a slash"
+    } else {
+        return Ok(());
+    };
+    Err(Error::field("username", "reserved", format!("The user name {wrong}. Choose another one.")))
 }
 
 fn not_found(id: impl std::fmt::Display) -> Error {
@@ -121,6 +138,16 @@ pub(super) mod tests {
 
     use super::*;
     use crate::server::access::context::Context;
+
+    #[test]
+    fn user_names_that_read_as_something_else() {
+        for good in ["ada", "ada.lovelace@example.org", "ada-1", "1a", "łukasz", "доктор"] {
+            assert!(check_username(good).is_ok(), "{good}");
+        }
+        for bad in ["1", "0042", "@me", "name:ada", "a b", "a\u{a0}b", "a/b", "..\\x"] {
+            assert!(check_username(bad).is_err(), "{bad}");
+        }
+    }
 
     pub(crate) fn config() -> Config {
         crate::server::config::load(&crate::server::config::Sources::default()).unwrap().config
