@@ -54,7 +54,7 @@ fn emit_field(contract: &Contract, field: &FieldDescriptor, patterns: &mut Vec<S
             return Err("rules of a message stand in the message".into());
         }
         return Ok(match has_check(&inner) {
-            true => format!("        if let Some(m) = &self.{ident} {{ v.inside({name:?}, |v| m.check(v)); }}\n"),
+            true => format!("        if let Some(m) = &self.{ident} {{ v.at({name:?}, |v| m.check(v)); }}\n"),
             false => String::new(),
         });
     }
@@ -90,8 +90,7 @@ fn emit_map(field: &FieldDescriptor, rules: Option<&DynamicMessage>, patterns: &
     let rules = typed(rules, "map")?;
     only(&rules, &["max_pairs", "keys", "values"])?;
     let entry = field.kind().as_message().cloned().ok_or("a map has entries")?;
-    let mut out = format!("        v.items({name:?}, self.{ident}.len(), None, {});\n", bound(&rules, "max_pairs"))
-        .replace("v.items", "v.pairs");
+    let mut out = format!("        v.pairs({name:?}, self.{ident}.len(), {});\n", bound(&rules, "max_pairs"));
     for (part, iterator, of) in
         [("keys", "keys", entry.map_entry_key_field()), ("values", "values", entry.map_entry_value_field())]
     {

@@ -1312,7 +1312,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__create)
-            opts="-o -v -h --first-name --last-name --email --status --password-stdin --generate-password --mail-password --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --first-name --last-name --email --status --password-stdin --generate-password --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -55,7 +55,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand serve" -l migrate -d 'Brin
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l admin-username -d 'User name of the administrator that the first start creates [default: chorus]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
-complete -c chorus -n "__fish_chorus_using_subcommand serve" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used [default: 7d]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand serve" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used. At most 366 days [default: 7d]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
@@ -87,7 +87,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l migrate -d 'Br
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l admin-username -d 'User name of the administrator that the first start creates [default: chorus]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
-complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used [default: 7d]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used. At most 366 days [default: 7d]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
@@ -124,7 +124,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_su
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l admin-username -d 'User name of the administrator that the first start creates [default: chorus]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
-complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used [default: 7d]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used. At most 366 days [default: 7d]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
@@ -157,7 +157,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_su
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l admin-username -d 'User name of the administrator that the first start creates [default: chorus]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
-complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used [default: 7d]' -r
+complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used. At most 366 days [default: 7d]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
@@ -301,7 +301,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l password-stdin -d 'Read the password from the first line of standard input'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l generate-password -d 'Make a strong password and show it once, with the new user'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l mail-password -d 'Let the server make a temporary password and send it by e-mail'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'

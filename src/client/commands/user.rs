@@ -118,9 +118,6 @@ struct PasswordSource {
     /// Make a strong password and show it once, with the new user
     #[arg(long)]
     generate_password: bool,
-    /// Let the server make a temporary password and send it by e-mail
-    #[arg(long)]
-    mail_password: bool,
 }
 
 /// `chorus user update`.
@@ -292,7 +289,7 @@ impl Changes {
 impl Create {
     async fn run(self, context: &mut Context) -> Result<()> {
         let password = self.password.get().await?;
-        let text = password.as_ref().map(|password| password.expose_secret().to_owned()).unwrap_or_default();
+        let text = password.expose_secret().to_owned();
         let user = User {
             username: self.username,
             first_name: self.first_name,
@@ -320,16 +317,13 @@ impl Create {
 }
 
 impl PasswordSource {
-    async fn get(&self) -> Result<Option<SecretString>> {
+    async fn get(&self) -> Result<SecretString> {
         if self.password_stdin {
-            prompt::stdin_secret().map(Some)
+            prompt::stdin_secret()
         } else if self.generate_password {
-            generate(&mut SysRng).map(Some)
-        } else if self.mail_password {
-            Ok(None)
+            generate(&mut SysRng)
         } else {
-            let instead = "--password-stdin, --generate-password or --mail-password";
-            prompt::new_secret("Password of the new user", instead).await.map(Some)
+            prompt::new_secret("Password of the new user", "--password-stdin or --generate-password").await
         }
     }
 }
@@ -519,7 +513,7 @@ mod tests {
     fn at_most_one_source_of_the_password() {
         assert!(parse("create ada --first-name A --last-name L --password-stdin --generate-password").is_err());
         assert!(parse("create ada --first-name A").is_err());
-        assert!(parse("create ada --first-name A --last-name L --mail-password").is_ok());
+        assert!(parse("create ada --first-name A --last-name L --generate-password").is_ok());
     }
 
     #[test]

@@ -226,7 +226,7 @@ pub static KEYS: &[Key] = &[
         "session-max-lifetime",
         Duration { zero: false },
         Value("7d"),
-        "A session ends this long after the sign-in, however much it is used.",
+        "A session ends this long after the sign-in, however much it is used. At most 366 days.",
     ),
     Key::new(
         "cookie_secure",

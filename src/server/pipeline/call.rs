@@ -15,7 +15,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue};
 
-use super::{gate::Shared, rpc::Rpc, rule::Wanted};
+use super::{admission::Wanted, gate::Shared, rpc::Rpc};
 use crate::server::{
     access::{
         caller::Caller,

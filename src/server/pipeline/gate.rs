@@ -19,9 +19,9 @@ use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
 use super::{
     Items, Replies,
+    admission::{Arrived, Plan},
     call::{Call, Subjects},
     rpc::{Rpc, When},
-    rule::{Arrived, Plan},
 };
 use crate::server::{
     access::{address, audit, caller::Caller, decide::Roles, password::Hasher, sessions::Sessions, token},

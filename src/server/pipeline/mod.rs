@@ -5,14 +5,14 @@
 //! rule admits, with a request that keeps the contract's rules; a panic fails that call alone; a record of a refused or
 //! failed call is on disk before the reply leaves.
 
+pub mod admission;
 pub mod call;
 pub mod change;
 pub mod gate;
 pub mod rpc;
-pub mod rule;
-pub mod rules;
 #[cfg(test)]
 mod tests;
+pub mod validation;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -38,11 +38,11 @@ pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[allow(clippy::all, clippy::redundant_closure_for_method_calls, unused_variables, unused_imports, dead_code)]
 pub mod generated {
     use super::{
+        admission::{Need, Plan, Rule, TargetOf, Wanted, id},
         call::{Authorized, Pending},
         gate::Gate,
         rpc::{Rpc, When},
-        rule::{Need, Plan, Rule, TargetOf, Wanted, id},
-        rules::{Check, Pattern, Violations},
+        validation::{Check, Pattern, Violations},
         *,
     };
     use crate::server::access::{caller::Caller, catalogue::Permission, decide::Visible};

@@ -9,10 +9,10 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     Items, Replies,
+    admission::{Arrived, Need, Plan, Rule, TargetOf, Wanted},
     gate::{Gate, Shared},
     rpc::{Rpc, When},
-    rule::{Arrived, Need, Plan, Rule, TargetOf, Wanted},
-    rules::Violations,
+    validation::Violations,
 };
 use crate::server::{
     access::{
@@ -53,7 +53,7 @@ static PLAN: Plan<u64> = Plan {
         }
     },
     check: |_, _| {},
-    subjects: |q, s| s.workspace = super::rule::id(Some(q)),
+    subjects: |q, s| s.workspace = super::admission::id(Some(q)),
 };
 
 const OF_WORKSPACE: Rule<u64> =

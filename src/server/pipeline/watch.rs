@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::Status;
 
-use super::{Items, Replies, call::Call, rule::hold};
+use super::{Items, Replies, admission::hold, call::Call};
 use crate::server::{
     access::caller::Caller,
     error::{Error, Kind, Result},

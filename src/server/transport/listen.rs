@@ -1,6 +1,7 @@
 //! The two listeners: bind, serve, stop gracefully.
 //!
-//! HTTP takes HTTP/1.1 and HTTP/2 without TLS, gRPC takes HTTP/2 only. What always holds: a connection that says nothing
+//! HTTP takes HTTP/1.1 and HTTP/2 without TLS, gRPC takes HTTP/2 only (what else comes there
+//! is refused by its service). What always holds: a connection that says nothing
 //! is closed; no listener has more than [`MAX_CONNECTIONS`], and others wait to be accepted; a stop lets running calls
 //! finish within the deadline, and nothing survives it.
 
@@ -88,7 +89,7 @@ async fn serve_some(
     let stop = Stop { graceful: shutdown, cut_off: cut_off.clone() };
     tokio::join!(
         accept(listeners.http, http, builder(), &connections, max, &stop),
-        accept(listeners.grpc, grpc, builder().http2_only(), &connections, max, &stop),
+        accept(listeners.grpc, grpc, builder(), &connections, max, &stop),
     );
     connections.close();
     if tokio::time::timeout(deadline, connections.wait()).await.is_err() {

@@ -4,6 +4,7 @@ use super::{Health, store};
 use crate::{
     proto::v1,
     server::{
+        COMMIT, VERSION,
         access::catalogue::Permission,
         db::Engine,
         error::Result,
@@ -11,9 +12,6 @@ use crate::{
         services::{timestamp, wire_id},
     },
 };
-
-/// The commit that the build was told of.
-const COMMIT: Option<&str> = option_env!("CHORUS_COMMIT");
 
 impl HealthHandlers for Health {
     async fn get_health_check(&self, _: Authorized, _: v1::GetHealthCheckRequest) -> Result<v1::GetHealthCheckReply> {
@@ -34,7 +32,7 @@ impl HealthHandlers for Health {
             Engine::Postgres => "postgresql",
         };
         let status = v1::ServerStatus {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
             database: database.to_owned(),
             // the configuration takes no other yet
             runtime: "none".to_owned(),

@@ -50,16 +50,11 @@ impl Violations {
         self.at(field, |v| v.broken(rule));
     }
 
-    /// Runs checks for a field.
+    /// Runs checks for a field, those of a message inside it too.
     pub fn at(&mut self, field: &str, checks: impl FnOnce(&mut Self)) {
         self.path.push(field.to_owned());
         checks(self);
         self.path.pop();
-    }
-
-    /// Runs the checks of a message inside a field.
-    pub fn inside(&mut self, field: &str, checks: impl FnOnce(&mut Self)) {
-        self.at(field, checks);
     }
 
     /// Runs checks for each item of a field.
@@ -93,7 +88,7 @@ impl Violations {
     }
 
     /// Bounds on the number of entries of a map.
-    pub fn pairs(&mut self, field: &str, len: usize, _min: Option<usize>, max: Option<usize>) {
+    pub fn pairs(&mut self, field: &str, len: usize, max: Option<usize>) {
         self.at(field, |v| v.expect(max.is_none_or(|m| len <= m), "max_pairs"));
     }
 

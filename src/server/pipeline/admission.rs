@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{
     call::{Authorized, Call, Pending, Subjects},
     rpc::Rpc,
-    rules::Violations,
+    validation::Violations,
 };
 use crate::server::{
     access::{
