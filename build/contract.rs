@@ -32,6 +32,7 @@ pub struct Rpc {
     pub public: bool,
     pub planned: bool,
     pub restricted: bool,
+    pub session_only: bool,
     pub access: Access,
     pub audit: Audit,
     pub required: Vec<FieldPath>,
@@ -152,10 +153,17 @@ impl Rpc {
                 "public_endpoint goes with the access rule `anyone` or `custom`, and `anyone` only with it".into()
             );
         }
+        let planned = flag("chorus.v1.planned")?;
+        let option = |name: &str| access.get_field_by_name(name).and_then(|v| v.as_bool()).unwrap_or_default();
+        let (restricted, session_only) = (option("restricted_session"), option("session_only"));
+        if session_only && public {
+            return Err("what visitors may call is open to API tokens too: `session_only` promises too much".into());
+        }
         Ok(Self {
             public,
-            planned: flag("chorus.v1.planned")?,
-            restricted: access.get_field_by_name("restricted_session").and_then(|v| v.as_bool()).unwrap_or_default(),
+            planned,
+            restricted,
+            session_only,
             access: rule,
             audit: Audit::read(pool, &input, &audit)?,
             required: paths("required")?,

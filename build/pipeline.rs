@@ -26,13 +26,14 @@ pub fn emit(contract: &Contract) -> Result<String> {
 fn table_row(service: &Service, rpc: &Rpc) -> String {
     let name = format!("{}/{}", service.descriptor.name(), rpc.descriptor.name());
     format!(
-        "    Rpc {{ name: {name:?}, path: \"/{}/{}\", public: {}, planned: {}, restricted: {}, streaming: {}, max_bytes: {}, \
+        "    Rpc {{ name: {name:?}, path: \"/{}/{}\", public: {}, planned: {}, restricted: {}, session_only: {}, streaming: {}, max_bytes: {}, \
          audit: When::{}, action: {:?} }},\n",
         service.descriptor.full_name(),
         rpc.descriptor.name(),
         rpc.public,
         rpc.planned,
         rpc.restricted,
+        rpc.session_only,
         rpc.descriptor.is_server_streaming(),
         rpc.max_bytes,
         rpc.audit.when,
@@ -205,13 +206,13 @@ fn method(service: &Service, rpc: &Rpc) -> Result<String> {
     ))
 }
 
-/// The access rule as an expression. As far as the request alone tells: a rule by a stored row admits everybody who is
-/// signed in.
+/// The access rule as an expression. As far as the request alone tells: a rule by a stored row leaves the decision for
+/// later, as a custom one does.
 fn rule(rpc: &Rpc) -> String {
     match &rpc.access {
         Access::Anyone => "&Rule::Anyone".to_owned(),
         Access::SignedIn => "&Rule::SignedIn".to_owned(),
-        Access::All(_) if has_resolver(rpc) => "&Rule::SignedIn".to_owned(),
+        Access::All(_) if has_resolver(rpc) => format!("&Rule::Custom({})", permissions(rpc)),
         Access::All(grants) => format!("&Rule::All(&[{}])", grants.iter().map(need).collect::<String>()),
         Access::List { permission, field, also } => format!(
             "&Rule::List {{ permission: Permission::{}, ids: |q| {}.map(|x| x.as_slice()).unwrap_or_default(), also: {} }}",
@@ -223,9 +224,13 @@ fn rule(rpc: &Rpc) -> String {
     }
 }
 
-/// The permissions that a `custom` rule may ask for, as an expression.
+/// The permissions that a rule may ask for, as an expression.
 fn permissions(rpc: &Rpc) -> String {
-    let Access::Custom(permissions) = &rpc.access else { return "&[]".to_owned() };
+    let permissions: Vec<_> = match &rpc.access {
+        Access::Custom(permissions) => permissions.clone(),
+        Access::All(grants) => grants.iter().map(|grant| grant.permission).collect(),
+        Access::Anyone | Access::SignedIn | Access::List { .. } => Vec::new(),
+    };
     format!("&[{}]", permissions.iter().map(|p| format!("Permission::{}, ", p.variant_name())).collect::<String>())
 }
 

@@ -1,4 +1,6 @@
-//! Who calls: the account, its session and its roles, as they stood when they were last read.
+//! Who calls: the account, the credential that it showed and its roles, as they stood when they were last read.
+//!
+//! Every decision passes here, so what an API token takes away is taken away everywhere.
 
 use std::sync::Arc;
 
@@ -8,6 +10,8 @@ use super::{
     catalogue::{self, Permission},
     context::Context,
     decide::{Assignment, Roles, Target, Visible, decide, visible},
+    grant::Granter,
+    scope::Scopes,
 };
 
 /// The row of a user, without what only sign-in needs.
@@ -39,19 +43,45 @@ pub struct Account {
     pub updated_at: DateTime<Utc>,
 }
 
+/// How a caller showed who he is.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// Not at all.
+    Visitor,
+    /// By the token of a session, which a sign-in opened.
+    Session {
+        /// The id of the session.
+        id: Arc<str>,
+        /// It can only change a temporary password.
+        restricted: bool,
+    },
+    /// By an API token: less than its owner may.
+    Token(Arc<ApiToken>),
+}
+
+/// An API token, as far as calls need to know it.
+#[derive(Debug, Clone)]
+pub struct ApiToken {
+    /// Its row.
+    pub id: i64,
+    /// The name that its maker gave it.
+    pub name: String,
+    /// What it may be used for.
+    pub scopes: Scopes,
+}
+
 /// Who calls.
 #[derive(Debug, Clone)]
 pub struct Caller {
     account: Account,
-    session: Option<Arc<str>>,
-    restricted: bool,
+    credential: Credential,
     assignments: Vec<Assignment>,
 }
 
 impl Caller {
-    /// Somebody who is signed in. A restricted session may only change its password.
-    pub fn signed_in(account: Account, session: Arc<str>, restricted: bool, assignments: Vec<Assignment>) -> Self {
-        Self { account, session: Some(session), restricted, assignments }
+    /// The owner of a credential.
+    pub fn new(account: Account, credential: Credential, assignments: Vec<Assignment>) -> Self {
+        Self { account, credential, assignments }
     }
 
     /// Somebody who is not signed in: holds the role `Public`, in the tenant of public pages.
@@ -71,7 +101,7 @@ impl Caller {
             updated_at: DateTime::UNIX_EPOCH,
         };
         let public = Assignment { id: 0, role: catalogue::PUBLIC.into(), context: Context::NONE };
-        Self { account: nobody, session: None, restricted: false, assignments: vec![public] }
+        Self { account: nobody, credential: Credential::Visitor, assignments: vec![public] }
     }
 
     /// The row of the user.
@@ -89,33 +119,61 @@ impl Caller {
         self.account.tenant_id
     }
 
-    /// The id of the session; nothing for a visitor.
-    pub fn session(&self) -> Option<&Arc<str>> {
-        self.session.as_ref()
+    /// How the caller showed who he is.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
     }
 
-    /// Whether nobody is signed in.
+    /// The id of the session; nothing for a visitor and for an API token.
+    pub fn session(&self) -> Option<&Arc<str>> {
+        match &self.credential {
+            Credential::Session { id, .. } => Some(id),
+            Credential::Visitor | Credential::Token(_) => None,
+        }
+    }
+
+    /// The API token, if it is one.
+    pub fn token(&self) -> Option<&ApiToken> {
+        match &self.credential {
+            Credential::Token(token) => Some(token),
+            Credential::Visitor | Credential::Session { .. } => None,
+        }
+    }
+
+    /// Whether nobody is behind the call that we know.
     pub fn is_visitor(&self) -> bool {
-        self.session.is_none()
+        matches!(self.credential, Credential::Visitor)
     }
 
     /// Whether the session can only change a temporary password.
     pub fn is_restricted(&self) -> bool {
-        self.restricted
+        matches!(self.credential, Credential::Session { restricted: true, .. })
     }
 
-    /// The roles that the caller holds.
+    /// The roles that the caller holds. They are the owner's: whoever decides by them asks [`Self::may`],
+    /// [`Self::visible`] or [`Self::granter`], which know what an API token takes away.
     pub fn assignments(&self) -> &[Assignment] {
         &self.assignments
     }
 
     /// Whether the caller holds the permission for the target.
     pub fn may(&self, roles: &Roles, permission: Permission, target: Target) -> bool {
-        decide(roles, &self.assignments, self.id(), permission, target)
+        self.token().is_none_or(|token| token.scopes.allow(permission, target))
+            && decide(roles, &self.assignments, self.id(), permission, target)
     }
 
     /// The ids for which the caller holds the permission.
     pub fn visible(&self, roles: &Roles, permission: Permission) -> Visible {
-        visible(roles, &self.assignments, self.id(), permission)
+        let held = visible(roles, &self.assignments, self.id(), permission);
+        match self.token() {
+            None => held,
+            Some(token) => held.and(token.scopes.visible(permission)),
+        }
+    }
+
+    /// The caller as somebody who grants and revokes roles.
+    pub fn granter<'a>(&'a self, roles: &'a Roles) -> Granter<'a> {
+        let scopes = self.token().map(|token| &token.scopes);
+        Granter { roles, id: self.id(), assignments: &self.assignments, scopes }
     }
 }

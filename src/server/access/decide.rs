@@ -265,6 +265,14 @@ impl Visible {
             Self::Ids(ids) => ids.contains(&id),
         }
     }
+
+    /// What both show.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::All, both) | (both, Self::All) => both,
+            (Self::Ids(a), Self::Ids(b)) => Self::Ids(a.intersection(&b).copied().collect()),
+        }
+    }
 }
 
 /// Whether the caller may do this to the target. A target of another dimension than the permission needs is refused,

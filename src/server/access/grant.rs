@@ -6,7 +6,9 @@
 //! - an assignment binds exactly the dimensions that its role asks for;
 //! - whatever reaches all workspaces or all workbenches, and the role that may do everything, comes from a SuperAdmin;
 //! - nobody but a SuperAdmin makes anybody more powerful than himself, except a PlatformUserManager, who does so for
-//!   others only.
+//!   others only;
+//! - an API token grants and revokes nothing that its owner could not, no role beyond its own scopes (unless it is meant
+//!   to manage everybody's), and nothing that takes a SuperAdmin.
 //!
 //! That the bound things exist in the tenant, and that one SuperAdmin stays, is checked where the rows are.
 
@@ -14,6 +16,7 @@ use super::{
     catalogue::{Dimension, Permission, Quantifier, SUPER_ADMIN, Scope, WORKSPACE_DATA_MANAGER},
     context::{Bound, Context},
     decide::{Assignment, Role, Roles, Target, decide, label},
+    scope::Scopes,
 };
 use crate::server::error::Error;
 
@@ -99,6 +102,8 @@ pub struct Granter<'a> {
     pub id: i64,
     /// The caller's assignments.
     pub assignments: &'a [Assignment],
+    /// What the caller's API token is for; nothing for a session.
+    pub scopes: Option<&'a Scopes>,
 }
 
 impl Granter<'_> {
@@ -106,6 +111,9 @@ impl Granter<'_> {
     pub fn may_grant(&self, grantee: i64, role: &str, context: &Context) -> Result<(), Refusal> {
         let role = self.roles.get(role).ok_or_else(|| Refusal::UnknownRole(role.chars().take(80).collect()))?;
         check_context(role, context, grantee)?;
+        if let Some(owner) = self.owner() {
+            owner.may_grant(grantee, role.name(), context)?;
+        }
         if self.is_super_admin() {
             return Ok(());
         }
@@ -125,6 +133,9 @@ impl Granter<'_> {
     /// any more grants nothing, so its assignments may always go.
     pub fn may_revoke(&self, holder: i64, assignment: &Assignment) -> Result<(), Refusal> {
         let Some(role) = self.roles.get(&assignment.role) else { return Ok(()) };
+        if let Some(owner) = self.owner() {
+            owner.may_revoke(holder, assignment)?;
+        }
         if self.is_super_admin() {
             return Ok(());
         }
@@ -137,13 +148,19 @@ impl Granter<'_> {
         Ok(())
     }
 
-    /// Whether the caller holds the role that may do everything, for everything.
+    /// Whether the caller holds the role that may do everything, for everything. Through an API token nobody does.
     pub fn is_super_admin(&self) -> bool {
-        self.assignments.iter().any(is_super_admin)
+        self.scopes.is_none() && self.assignments.iter().any(is_super_admin)
+    }
+
+    /// The owner of the API token, as if signed in.
+    fn owner(&self) -> Option<Self> {
+        self.scopes.map(|_| Self { scopes: None, ..*self })
     }
 
     fn holds(&self, permission: Permission, target: Target) -> bool {
-        decide(self.roles, self.assignments, self.id, permission, target)
+        self.scopes.is_none_or(|scopes| scopes.allow(permission, target))
+            && decide(self.roles, self.assignments, self.id, permission, target)
     }
 
     /// A PlatformUserManager, by permission.
@@ -214,6 +231,7 @@ mod tests {
 
     use super::*;
     use crate::server::access::catalogue::ROLES;
+    use crate::server::access::scope::Scope;
 
     const CALLER: i64 = 1;
     const OTHER: i64 = 2;
@@ -232,7 +250,7 @@ mod tests {
 
     fn grant(setting: bool, holds: &[Assignment], grantee: i64, role: &str, context: Context) -> Result<(), Refusal> {
         let roles = Roles::built_in(setting);
-        Granter { roles: &roles, id: CALLER, assignments: holds }.may_grant(grantee, role, &context)
+        Granter { roles: &roles, id: CALLER, assignments: holds, scopes: None }.may_grant(grantee, role, &context)
     }
 
     /// Who holds what, and what he may give to somebody else.
@@ -285,12 +303,90 @@ mod tests {
         );
     }
 
+    type Row<'a> = (&'a str, &'a [Assignment], Scopes, i64, &'a str, Context, bool);
+
+    /// Who holds what, what the API token is for, and to whom which role may be given through it.
+    #[test]
+    fn granting_through_a_token() {
+        let account = || held("Authenticated", Context::user(CALLER));
+        let manager = [account(), held("PlatformUserManager", all(Dimension::User))];
+        let super_admin = [account(), held("SuperAdmin", everything())];
+        let admin = [account(), held("WorkspaceAdmin", Context::workspace(5))];
+        let (w5, w6) = (Context::workspace(5), Context::workspace(6));
+        let roles = Roles::built_in(true);
+        let guest = roles.get("WorkspaceGuest").unwrap().effective(&w5);
+        let guest: Vec<_> = guest.iter().map(|p| Scope::new(p, &context_of(p, 5)).unwrap()).collect();
+        let manage = |ids: &str| Scope::parse(&format!("manageUserRoles@user={ids}")).unwrap();
+        let members = Scope::parse("manageUsersInWorkspace@workspace=5").unwrap();
+        let appoints = Scope::parse("manageUsersDataRoleInWorkspace@workspace=5").unwrap();
+        let with = |more: Scope| guest.iter().copied().chain([more]).collect::<Scopes>();
+        let only = |scope: Scope| [scope].into_iter().collect::<Scopes>();
+        let rows: &[Row<'_>] = &[
+            ("what the scopes hold", &admin, with(members), OTHER, "WorkspaceGuest", w5, true),
+            ("more than the scopes hold", &admin, with(members), OTHER, "WorkspaceMaintainer", w5, false),
+            ("elsewhere", &admin, with(members), OTHER, "WorkspaceGuest", w6, false),
+            ("members without their rights", &admin, only(members), OTHER, "WorkspaceGuest", w5, false),
+            ("the data manager, where it is said", &admin, only(appoints), OTHER, "WorkspaceDataManager", w5, true),
+            ("the data manager, where it is not", &admin, with(members), OTHER, "WorkspaceDataManager", w5, false),
+            ("for everybody", &manager, only(manage("*")), OTHER, "WorkspaceAdmin", w5, true),
+            ("for everybody but oneself", &manager, only(manage("*")), CALLER, "WorkspaceAdmin", w5, false),
+            (
+                "for oneself by a narrower token",
+                &manager,
+                only(manage("1")),
+                CALLER,
+                "Authenticated",
+                Context::user(CALLER),
+                false,
+            ),
+            ("for one user", &manager, only(manage("2")), OTHER, "WorkspaceAdmin", w5, false),
+            ("for one user, by who may all", &super_admin, with(manage("2")), OTHER, "WorkspaceGuest", w5, true),
+            (
+                "like a manager, by who may all",
+                &super_admin,
+                only(manage("*")),
+                OTHER,
+                "PlatformAuditor",
+                all(Dimension::User),
+                true,
+            ),
+            (
+                "never a wildcard",
+                &super_admin,
+                only(manage("*")),
+                OTHER,
+                "WorkspaceAdmin",
+                all(Dimension::Workspace),
+                false,
+            ),
+            ("never another SuperAdmin", &super_admin, only(manage("*")), OTHER, "SuperAdmin", everything(), false),
+            ("nothing without scopes", &super_admin, Scopes::default(), OTHER, "WorkspaceGuest", w5, false),
+            ("nothing that the owner lost", &[account()], with(members), OTHER, "WorkspaceGuest", w5, false),
+        ];
+        for (what, holds, scopes, grantee, role, context, expected) in rows {
+            let granter = Granter { roles: &roles, id: CALLER, assignments: holds, scopes: Some(scopes) };
+            assert_eq!(granter.may_grant(*grantee, role, context).is_ok(), *expected, "{what}: {role}");
+        }
+        let scopes = only(manage("*"));
+        let granter = Granter { roles: &roles, id: CALLER, assignments: &super_admin, scopes: Some(&scopes) };
+        assert_eq!(granter.may_revoke(OTHER, &held("SuperAdmin", everything())), Err(Refusal::NeedsSuperAdmin));
+        assert_eq!(granter.may_revoke(OTHER, &held("WorkspaceAdmin", w5)), Ok(()));
+    }
+
+    /// The context in which a permission is held in one workspace.
+    fn context_of(permission: Permission, workspace: i64) -> Context {
+        match permission.requires() {
+            Some(_) => Context::workspace(workspace),
+            None => Context::NONE,
+        }
+    }
+
     #[test]
     fn a_manager_leaves_the_own_roles_alone() {
         let holds = [held("PlatformUserManager", all(Dimension::User))];
         assert_eq!(grant(true, &holds, CALLER, "WorkspaceAdmin", Context::workspace(5)), Err(Refusal::Oneself));
         let roles = Roles::built_in(true);
-        let granter = Granter { roles: &roles, id: CALLER, assignments: &holds };
+        let granter = Granter { roles: &roles, id: CALLER, assignments: &holds, scopes: None };
         assert_eq!(granter.may_revoke(CALLER, &holds[0]), Err(Refusal::Oneself));
         assert_eq!(granter.may_revoke(OTHER, &holds[0]), Ok(()));
         assert_eq!(granter.may_revoke(OTHER, &held("NoSuchRole", Context::NONE)), Ok(()));
@@ -298,7 +394,7 @@ mod tests {
         let wild = held("WorkspaceMember", all(Dimension::Workspace));
         assert_eq!(granter.may_revoke(OTHER, &wild), Err(Refusal::NeedsSuperAdmin));
         let super_admin = [held("SuperAdmin", everything())];
-        let granter = Granter { roles: &roles, id: CALLER, assignments: &super_admin };
+        let granter = Granter { roles: &roles, id: CALLER, assignments: &super_admin, scopes: None };
         assert_eq!(granter.may_revoke(OTHER, &wild), Ok(()));
         assert_eq!(granter.may_revoke(CALLER, &super_admin[0]), Ok(()), "that one stays is checked at the rows");
     }
@@ -359,7 +455,7 @@ mod tests {
         #[test]
         fn ordinary_grants_never_exceed(holds in vec(fitting(), 0..3), gives in fitting(), target in 1i64..4) {
             let roles = Roles::built_in(true);
-            let granter = Granter { roles: &roles, id: CALLER, assignments: &holds };
+            let granter = Granter { roles: &roles, id: CALLER, assignments: &holds, scopes: None };
             let ordinary = !granter.is_super_admin() && !granter.manages_all_users();
             if ordinary
                 && &*gives.role != WORKSPACE_DATA_MANAGER
@@ -372,6 +468,28 @@ mod tests {
                     prop_assert!(!gained || decide(&roles, &holds, CALLER, permission, target), "{permission:?}");
                 }
             }
+        }
+
+        /// Nobody gives or takes through an API token what he could not while signed in.
+        #[test]
+        fn a_token_never_exceeds_its_owner(
+            holds in vec(fitting(), 0..3), gives in fitting(), names in vec(select(Permission::ALL), 0..12),
+            id in 1i64..4, any in any::<bool>(), grantee in 1i64..3,
+        ) {
+            let roles = Roles::built_in(true);
+            let bound = if any { Bound::Any } else { Bound::Id(id) };
+            let scope = |p: &Permission| {
+                let context = p.requires().map_or(Context::NONE, |dimension| Context::NONE.with(dimension, bound));
+                Scope::new(*p, &context).unwrap()
+            };
+            let scopes: Scopes = names.iter().map(scope).collect();
+            let owner = Granter { roles: &roles, id: CALLER, assignments: &holds, scopes: None };
+            let token = Granter { scopes: Some(&scopes), ..owner };
+            let grant = |by: Granter<'_>| by.may_grant(grantee, &gives.role, &gives.context).is_ok();
+            let revoke = |by: Granter<'_>| by.may_revoke(grantee, &gives).is_ok();
+            prop_assert!(!grant(token) || grant(owner));
+            prop_assert!(!revoke(token) || revoke(owner));
+            prop_assert!(!token.is_super_admin());
         }
     }
 }

@@ -10,5 +10,6 @@ pub mod grant;
 pub mod keyring;
 pub mod password;
 mod password_policy;
+pub mod scope;
 pub mod sessions;
 pub mod token;

@@ -19,7 +19,7 @@ use sqlx::FromRow;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    caller::{Account, Caller},
+    caller::{Account, Caller, Credential},
     decide::Assignment,
     token::Tokens,
 };
@@ -308,10 +308,11 @@ impl Sessions {
         let assignments = assignments(&self.db, &[row.account.id]).await?;
         let assignments = assignments.iter().map(AssignmentRow::assignment).collect();
         let id: Arc<str> = session.into();
+        let credential = Credential::Session { id: id.clone(), restricted: row.restricted };
         let kept = Arc::new(Kept {
             last_seen_at: AtomicI64::new(row.last_seen_at.timestamp_micros()),
             expires_at: row.expires_at,
-            caller: Arc::new(Caller::signed_in(row.account, id.clone(), row.restricted, assignments)),
+            caller: Arc::new(Caller::new(row.account, credential, assignments)),
         });
         let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         // what was read before a change must not outlive it

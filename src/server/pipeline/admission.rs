@@ -39,7 +39,7 @@ pub struct Plan<Q> {
 pub enum Rule<Q: 'static> {
     /// Everybody.
     Anyone,
-    /// Everybody who is signed in.
+    /// Everybody who is signed in. Not API tokens: there is no permission that a scope could name.
     SignedIn,
     /// Holders of every one of these.
     All(&'static [Need<Q>]),
@@ -114,7 +114,7 @@ impl<Q> Arrived<Q> {
         let needs = match rule {
             Rule::Anyone => Vec::new(),
             Rule::SignedIn => {
-                self.signed_in()?;
+                self.in_session()?;
                 Vec::new()
             }
             Rule::All(needs) => needs.iter().map(|need| (need.permission, need.target.of(&self.request))).collect(),
@@ -156,7 +156,7 @@ impl<Q> Arrived<Q> {
             Rule::All(needs) => needs
                 .iter()
                 .try_for_each(|need| hold(need.permission, need.target.of(&self.request), &self.call, &self.caller))?,
-            Rule::SignedIn => self.signed_in()?,
+            Rule::SignedIn => self.in_session()?,
             Rule::Anyone => {}
         }
         let text = format!("{} is part of the contract but not built yet.", self.plan.rpc.name);
@@ -168,6 +168,11 @@ impl<Q> Arrived<Q> {
             true => Err(token::missing()),
             false => Ok(()),
         }
+    }
+
+    fn in_session(&self) -> Result<()> {
+        self.signed_in()?;
+        refuse_tokens(&self.caller)
     }
 
     fn visible(&self, rule: &Rule<Q>) -> Result<Visible> {
@@ -196,6 +201,17 @@ impl<Q> Arrived<Q> {
         match violations.into_list() {
             list if list.is_empty() => Ok(self),
             list => Err(Error::validation(list)),
+        }
+    }
+}
+
+/// Refuses API tokens where only a session is good enough.
+pub(super) fn refuse_tokens(caller: &Caller) -> Result<()> {
+    match caller.token() {
+        None => Ok(()),
+        Some(_) => {
+            let text = "An API token is not enough for this, whatever its scopes. Sign in, then repeat it.";
+            Err(Error::denied("SESSION_REQUIRED", text))
         }
     }
 }

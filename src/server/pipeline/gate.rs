@@ -19,7 +19,7 @@ use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
 use super::{
     Items, Replies,
-    admission::{Arrived, Plan},
+    admission::{Arrived, Plan, refuse_tokens},
     call::{Call, Subjects},
     rpc::{Rpc, When},
 };
@@ -144,6 +144,9 @@ impl Gate {
                     "PASSWORD_CHANGE_REQUIRED",
                     "This session was opened with a temporary password. Change the password, then go on.",
                 ));
+            }
+            if call.rpc.session_only {
+                refuse_tokens(&caller)?;
             }
             body(Arrived { plan, call: call.clone(), caller: caller.clone(), request: q }).await
         };

@@ -17,6 +17,8 @@ pub struct Rpc {
     pub planned: bool,
     /// Open to a session that has to change a temporary password.
     pub restricted: bool,
+    /// Closed to API tokens.
+    pub session_only: bool,
     /// The reply is a stream.
     pub streaming: bool,
     /// The largest request, in bytes.

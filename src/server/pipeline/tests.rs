@@ -37,6 +37,7 @@ static RPC: Rpc = Rpc {
     public: false,
     planned: false,
     restricted: false,
+    session_only: false,
     streaming: true,
     max_bytes: 1024,
     audit: When::Failure,

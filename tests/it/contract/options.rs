@@ -45,6 +45,21 @@ fn public_rpcs_are_exactly_these() {
     assert_eq!(public, expected.map(str::to_owned).into());
 }
 
+/// What a token must never do is a decision of its own as well: open to tokens is what needs a permission that a scope can
+/// hold, apart from these.
+#[test]
+fn rpcs_about_credentials_are_closed_to_api_tokens() {
+    let closed: BTreeSet<_> = rpcs().iter().filter(|r| r.session_only).map(Rpc::label).collect();
+    let expected = [
+        "AuthenticationService/Logout",
+        "AuthenticationService/RefreshToken",
+        "UserService/EnableTotp",
+        "UserService/ResetTotp",
+        "UserService/UpdatePassword",
+    ];
+    assert_eq!(closed, expected.map(str::to_owned).into());
+}
+
 #[test]
 fn access_rules_name_permissions_and_fields_that_exist() {
     let mut found = Vec::new();

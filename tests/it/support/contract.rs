@@ -23,6 +23,8 @@ pub struct Rpc {
     pub planned: bool,
     /// Open to sessions that have to change a temporary password first.
     pub restricted: bool,
+    /// Closed to API tokens.
+    pub session_only: bool,
     /// Who may call; none when the option is missing or has not exactly one rule.
     pub access: Option<Access>,
     /// What is recorded; none when the option is missing.
@@ -124,6 +126,8 @@ impl Rpc {
     fn read(descriptor: MethodDescriptor) -> Self {
         let flag = |name| option(&descriptor, name).and_then(|v| v.as_bool()).unwrap_or_default();
         let message = |name| option(&descriptor, name).and_then(|v| v.as_message().cloned());
+        let access_flag =
+            |name| message("chorus.v1.access").is_some_and(|m| m.get_field_by_name(name).unwrap().as_bool().unwrap());
         let request = message("chorus.v1.request");
         let paths = |name| request.as_ref().map(|r| texts(r, name)).unwrap_or_default();
         Self {
@@ -132,8 +136,8 @@ impl Rpc {
             http: message("google.api.http").map(|rule| bindings(&rule)).unwrap_or_default(),
             public: flag("chorus.v1.public_endpoint"),
             planned: flag("chorus.v1.planned"),
-            restricted: message("chorus.v1.access")
-                .is_some_and(|m| m.get_field_by_name("restricted_session").unwrap().as_bool().unwrap()),
+            restricted: access_flag("restricted_session"),
+            session_only: access_flag("session_only"),
             access: message("chorus.v1.access").and_then(|m| Access::read(&m)),
             audit: message("chorus.v1.audit").map(|m| Audit::read(&m)),
             required: paths("required"),

@@ -73,7 +73,7 @@ pub fn may_administer(call: &Call, caller: &Caller, user: i64, held: &[Assignmen
 }
 
 fn granter<'a>(call: &'a Call, caller: &'a Caller) -> Granter<'a> {
-    Granter { roles: &call.shared().roles, id: caller.id(), assignments: caller.assignments() }
+    caller.granter(&call.shared().roles)
 }
 
 /// The context of a role in a request.
