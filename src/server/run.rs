@@ -124,9 +124,9 @@ impl Server {
             idle: chrono::TimeDelta::from_std(config.session_idle_timeout)?,
             absolute: chrono::TimeDelta::from_std(config.session_max_lifetime)?,
         };
+        let roles = Roles::built_in(config.workspace_admin_can_assign_data_manager);
         let shared = Arc::new(Shared {
-            roles: Roles::built_in(config.workspace_admin_can_assign_data_manager),
-            sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, visitors),
+            sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, visitors, roles),
             audit: audit::Writer::start(db.clone()),
             hasher,
             clock,

@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use super::{
     catalogue::{self, Permission},
     context::Context,
-    decide::{Assignment, Roles, Target, Visible, decide, visible},
+    decide::{Assignment, Roles, Target, Visible},
     grant::Granter,
+    rights::Rights,
     scope::Scopes,
 };
 
@@ -75,17 +76,17 @@ pub struct ApiToken {
 pub struct Caller {
     account: Account,
     credential: Credential,
-    assignments: Vec<Assignment>,
+    rights: Rights,
 }
 
 impl Caller {
     /// The owner of a credential.
-    pub fn new(account: Account, credential: Credential, assignments: Vec<Assignment>) -> Self {
-        Self { account, credential, assignments }
+    pub fn new(account: Account, credential: Credential, rights: Rights) -> Self {
+        Self { account, credential, rights }
     }
 
     /// Somebody who is not signed in: holds the role `Public`, in the tenant of public pages.
-    pub fn visitor(tenant_id: i64) -> Self {
+    pub fn visitor(tenant_id: i64, built_in: Arc<Roles>) -> Self {
         let nobody = Account {
             id: 0,
             tenant_id,
@@ -101,7 +102,8 @@ impl Caller {
             updated_at: DateTime::UNIX_EPOCH,
         };
         let public = Assignment { id: 0, role: catalogue::PUBLIC.into(), context: Context::NONE };
-        Self { account: nobody, credential: Credential::Visitor, assignments: vec![public] }
+        let rights = Rights::new(nobody.id, vec![public], built_in);
+        Self { account: nobody, credential: Credential::Visitor, rights }
     }
 
     /// The row of the user.
@@ -150,21 +152,30 @@ impl Caller {
         matches!(self.credential, Credential::Session { restricted: true, .. })
     }
 
-    /// The roles that the caller holds. They are the owner's: whoever decides by them asks [`Self::may`],
-    /// [`Self::visible`] or [`Self::granter`], which know what an API token takes away.
+    /// What the caller's account may do. Whoever decides asks [`Self::may`], [`Self::visible`] or [`Self::granter`],
+    /// which know what an API token takes away.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// The roles that the caller's account holds.
     pub fn assignments(&self) -> &[Assignment] {
-        &self.assignments
+        self.rights.assignments()
+    }
+
+    /// The built-in roles, and those of the tenant's own that the caller holds: one state for the whole call.
+    pub fn roles(&self) -> &Arc<Roles> {
+        self.rights.roles()
     }
 
     /// Whether the caller holds the permission for the target.
-    pub fn may(&self, roles: &Roles, permission: Permission, target: Target) -> bool {
-        self.token().is_none_or(|token| token.scopes.allow(permission, target))
-            && decide(roles, &self.assignments, self.id(), permission, target)
+    pub fn may(&self, permission: Permission, target: Target) -> bool {
+        self.token().is_none_or(|token| token.scopes.allow(permission, target)) && self.rights.may(permission, target)
     }
 
     /// The ids for which the caller holds the permission.
-    pub fn visible(&self, roles: &Roles, permission: Permission) -> Visible {
-        let held = visible(roles, &self.assignments, self.id(), permission);
+    pub fn visible(&self, permission: Permission) -> Visible {
+        let held = self.rights.visible(permission);
         match self.token() {
             None => held,
             Some(token) => held.and(token.scopes.visible(permission)),
@@ -172,8 +183,7 @@ impl Caller {
     }
 
     /// The caller as somebody who grants and revokes roles.
-    pub fn granter<'a>(&'a self, roles: &'a Roles) -> Granter<'a> {
-        let scopes = self.token().map(|token| &token.scopes);
-        Granter { roles, id: self.id(), assignments: &self.assignments, scopes }
+    pub fn granter(&self) -> Granter<'_> {
+        Granter { rights: &self.rights, scopes: self.token().map(|token| &token.scopes) }
     }
 }

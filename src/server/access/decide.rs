@@ -1,13 +1,13 @@
 //! Decisions: may a caller with these role assignments do this to that?
 //!
-//! Pure functions over the caller's assignments and the registry of [`Roles`]; they run on every call, so each role is
-//! a pair of bit sets. What always holds:
+//! Pure functions over the caller's assignments and the [`Roles`] that these name; they run on every call, so each role
+//! is a pair of bit sets. What always holds:
 //!
 //! - more assignments never take a right away;
 //! - a permission with a dimension is held only where the assignment binds that dimension, and an unbound one never
 //!   means "any";
 //! - self-service permissions reach the caller's own id and nobody else's;
-//! - an assignment of a role that is not known grants nothing.
+//! - an assignment of a role that is not known grants nothing, and neither does one of a workspace's own role elsewhere.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -93,12 +93,15 @@ const BY_DIMENSION: [PermissionSet; 3] = [
 ];
 
 /// A role as the server runs it, built in or defined by an administrator.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     name: Arc<str>,
     description: String,
     scope: Scope,
-    dynamic: bool,
+    /// The row of a role that an administrator defined.
+    row: Option<i64>,
+    /// The one workspace in which the role can be held.
+    workspace: Option<i64>,
     binds: Vec<(Dimension, Quantifier)>,
     permissions: Vec<Permission>,
     granted: PermissionSet,
@@ -106,24 +109,29 @@ pub struct Role {
 }
 
 impl Role {
-    /// A role that an administrator defined. It binds what its permissions need.
+    /// A role that an administrator defined: of one workspace, or of the platform. All its permissions are for others
+    /// than the holder; what everybody may do for himself comes with the account.
     pub fn dynamic(
+        row: i64,
         name: impl Into<Arc<str>>,
         description: impl Into<String>,
-        scope: Scope,
-        binds: Vec<(Dimension, Quantifier)>,
+        workspace: Option<i64>,
         permissions: Vec<Permission>,
     ) -> Self {
-        let granted = permissions.iter().copied().collect();
+        let (scope, binds) = match workspace {
+            Some(_) => (Scope::Workspace, vec![(Dimension::Workspace, Quantifier::One)]),
+            None => (Scope::Platform, Vec::new()),
+        };
         Self {
             name: name.into(),
             description: description.into(),
             scope,
-            dynamic: true,
+            row: Some(row),
+            workspace,
             binds,
-            permissions,
-            granted,
+            granted: permissions.iter().copied().collect(),
             own: PermissionSet::default(),
+            permissions,
         }
     }
 
@@ -134,7 +142,8 @@ impl Role {
             name: def.name.into(),
             description: def.description.to_owned(),
             scope: def.scope,
-            dynamic: false,
+            row: None,
+            workspace: None,
             binds: def.binds.to_vec(),
             permissions: holdings.iter().map(|h| h.permission).collect(),
             granted: set(false),
@@ -157,9 +166,24 @@ impl Role {
         self.scope
     }
 
+    /// The id of its row, if an administrator defined it.
+    pub fn row(&self) -> Option<i64> {
+        self.row
+    }
+
     /// Whether an administrator defined it.
     pub fn is_dynamic(&self) -> bool {
-        self.dynamic
+        self.row.is_some()
+    }
+
+    /// The one workspace in which it can be held, if it belongs to one.
+    pub fn workspace(&self) -> Option<i64> {
+        self.workspace
+    }
+
+    /// Whether it can be held in this context at all.
+    pub fn fits(&self, context: &Context) -> bool {
+        self.workspace.is_none_or(|id| context.get(Dimension::Workspace) == Some(Bound::Id(id)))
     }
 
     /// The dimensions its assignments bind.
@@ -182,6 +206,9 @@ impl Role {
 
     /// Where an assignment of this role holds the permission, for this caller.
     fn reach(&self, context: &Context, caller: i64, permission: Permission) -> Reach {
+        if !self.fits(context) {
+            return Reach::Nowhere;
+        }
         let Some(dimension) = permission.requires() else {
             return if self.granted.contains(permission) { Reach::Everywhere } else { Reach::Nowhere };
         };
@@ -205,9 +232,15 @@ enum Reach {
     Everywhere,
 }
 
-/// The roles of this server: the built-in ones and those that administrators defined.
+/// The roles that a decision knows: the built-in ones, and some that administrators of a tenant defined.
 #[derive(Debug, Clone)]
 pub struct Roles {
+    built_in: Arc<BuiltIn>,
+    dynamic: Vec<Role>,
+}
+
+#[derive(Debug)]
+struct BuiltIn {
     list: Vec<Role>,
     index: HashMap<Arc<str>, usize>,
 }
@@ -215,36 +248,51 @@ pub struct Roles {
 impl Roles {
     /// The built-in roles. `admin_appoints_data_manager` is the setting `workspace_admin_can_assign_data_manager`.
     pub fn built_in(admin_appoints_data_manager: bool) -> Self {
-        let mut roles = Self { list: Vec::new(), index: HashMap::new() };
-        for def in catalogue::ROLES {
-            roles.insert(Role::built_in(def, admin_appoints_data_manager));
+        let list: Vec<_> =
+            catalogue::ROLES.iter().map(|def| Role::built_in(def, admin_appoints_data_manager)).collect();
+        let index = list.iter().enumerate().map(|(index, role)| (role.name.clone(), index)).collect();
+        Self { built_in: Arc::new(BuiltIn { list, index }), dynamic: Vec::new() }
+    }
+
+    /// The built-in roles and these. One whose name is taken already is left out.
+    pub fn with(&self, dynamic: impl IntoIterator<Item = Role>) -> Self {
+        let mut roles = Self { built_in: self.built_in.clone(), dynamic: Vec::new() };
+        for role in dynamic {
+            if roles.get(&role.name).is_none() {
+                roles.dynamic.push(role);
+            }
         }
         roles
     }
 
-    /// Adds a role, unless one has that name already; says whether it did.
-    pub fn insert(&mut self, role: Role) -> bool {
-        if self.index.contains_key(&role.name) {
-            return false;
-        }
-        self.index.insert(role.name.clone(), self.list.len());
-        self.list.push(role);
-        true
-    }
-
     /// The role of this name.
     pub fn get(&self, name: &str) -> Option<&Role> {
-        self.index.get(name).map(|&index| &self.list[index])
+        match self.built_in.index.get(name) {
+            Some(&index) => self.built_in.list.get(index),
+            None => self.dynamic.iter().find(|role| &*role.name == name),
+        }
     }
 
     /// Every role: the built-in ones in the order of the catalogue, then the others.
     pub fn iter(&self) -> impl Iterator<Item = &Role> {
-        self.list.iter()
+        self.built_in.list.iter().chain(&self.dynamic)
+    }
+
+    /// The roles that administrators defined.
+    pub fn dynamic(&self) -> &[Role] {
+        &self.dynamic
     }
 
     /// The roles that hold this permission for others than the holder.
     pub fn granting(&self, permission: Permission) -> impl Iterator<Item = &Role> {
         self.iter().filter(move |role| role.granted.contains(permission))
+    }
+}
+
+impl PartialEq for Roles {
+    /// The built-in roles of a running server never change.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.built_in, &other.built_in) && self.dynamic == other.dynamic
     }
 }
 
@@ -504,19 +552,21 @@ mod tests {
     }
 
     #[test]
-    fn dynamic_roles_join_the_registry() {
-        let mut roles = roles().clone();
-        let role = |name: &str| {
-            let binds = vec![(Dimension::Workspace, Quantifier::One)];
-            Role::dynamic(name, "Reads.", Scope::Workspace, binds, vec![Permission::GetWorkspace])
-        };
-        assert!(roles.insert(role("Reader")));
-        assert!(!roles.insert(role("Reader")));
-        assert!(!roles.insert(role(SUPER_ADMIN)));
+    fn dynamic_roles_stand_beside_the_others() {
+        let role = |name: &str, workspace| Role::dynamic(1, name, "Reads.", workspace, vec![Permission::GetWorkspace]);
+        let roles = roles().with([role("Reader", Some(5)), role("Reader", None), role(SUPER_ADMIN, None)]);
+        assert_eq!(roles.dynamic().len(), 1, "a name means one role, and the built-in ones come first");
+        assert!(!roles.get(SUPER_ADMIN).unwrap().is_dynamic());
         let reader = [held("Reader", Context::workspace(5))];
-        assert!(decide(&roles, &reader, 1, Permission::GetWorkspace, Some((Dimension::Workspace, 5))));
-        assert!(!decide(&roles, &reader, 1, Permission::GetWorkspace, Some((Dimension::Workspace, 6))));
+        let reads = |holds: &[Assignment], id| {
+            decide(&roles, holds, 1, Permission::GetWorkspace, Some((Dimension::Workspace, id)))
+        };
+        assert!(reads(&reader, 5) && !reads(&reader, 6));
         assert!(roles.granting(Permission::GetWorkspace).any(|r| &**r.name() == "Reader"));
+        // the role of one workspace is worth nothing in another, whatever the row says
+        assert!(!reads(&[held("Reader", Context::workspace(6))], 6));
+        let everywhere = [held("Reader", Context::NONE.with(Dimension::Workspace, Bound::Any))];
+        assert!(!reads(&everywhere, 5) && !reads(&everywhere, 6));
     }
 
     #[test]

@@ -15,7 +15,8 @@
 use super::{
     catalogue::{Dimension, Permission, Quantifier, SUPER_ADMIN, Scope, WORKSPACE_DATA_MANAGER},
     context::{Bound, Context},
-    decide::{Assignment, Role, Roles, Target, decide, label},
+    decide::{Assignment, Role, Target, label},
+    rights::Rights,
     scope::Scopes,
 };
 use crate::server::error::Error;
@@ -32,6 +33,8 @@ pub enum Refusal {
         /// What the role asks of it.
         rule: ContextRule,
     },
+    /// The role belongs to another workspace.
+    Elsewhere,
     /// Only a SuperAdmin may.
     NeedsSuperAdmin,
     /// A PlatformUserManager does not manage his own roles.
@@ -78,6 +81,11 @@ impl From<Refusal> for Error {
                 };
                 Self::field(format!("role.context.{name}"), id, text)
             }
+            Refusal::Elsewhere => Self::field(
+                "role.name",
+                "role_of_workspace",
+                "This role belongs to another workspace, and is held there only.",
+            ),
             Refusal::NeedsSuperAdmin => {
                 Self::denied("ROLE_NEEDS_SUPER_ADMIN", "Only a SuperAdmin grants or revokes this role in this context.")
             }
@@ -96,23 +104,18 @@ impl From<Refusal> for Error {
 /// Somebody who grants or revokes.
 #[derive(Debug, Clone, Copy)]
 pub struct Granter<'a> {
-    /// The roles of the server.
-    pub roles: &'a Roles,
-    /// The caller's user id.
-    pub id: i64,
-    /// The caller's assignments.
-    pub assignments: &'a [Assignment],
+    /// What the caller's account may do.
+    pub rights: &'a Rights,
     /// What the caller's API token is for; nothing for a session.
     pub scopes: Option<&'a Scopes>,
 }
 
 impl Granter<'_> {
     /// Whether the caller may give this role in this context to the grantee.
-    pub fn may_grant(&self, grantee: i64, role: &str, context: &Context) -> Result<(), Refusal> {
-        let role = self.roles.get(role).ok_or_else(|| Refusal::UnknownRole(role.chars().take(80).collect()))?;
+    pub fn may_grant(&self, grantee: i64, role: &Role, context: &Context) -> Result<(), Refusal> {
         check_context(role, context, grantee)?;
         if let Some(owner) = self.owner() {
-            owner.may_grant(grantee, role.name(), context)?;
+            owner.may_grant(grantee, role, context)?;
         }
         if self.is_super_admin() {
             return Ok(());
@@ -121,7 +124,7 @@ impl Granter<'_> {
             return Err(Refusal::NeedsSuperAdmin);
         }
         if self.manages_all_users() {
-            return if grantee == self.id { Err(Refusal::Oneself) } else { Ok(()) };
+            return if grantee == self.rights.user() { Err(Refusal::Oneself) } else { Ok(()) };
         }
         if self.appoints_data_manager(role, context) {
             return Ok(());
@@ -129,20 +132,20 @@ impl Granter<'_> {
         self.holds_all_of(role, context)
     }
 
-    /// Whether the caller, who manages roles there, may take this assignment from its holder. A role that is not known
-    /// any more grants nothing, so its assignments may always go.
+    /// Whether the caller, who manages roles there, may take this assignment from its holder. A role that is not built in
+    /// reaches one workspace at most, or grants nothing any more.
     pub fn may_revoke(&self, holder: i64, assignment: &Assignment) -> Result<(), Refusal> {
-        let Some(role) = self.roles.get(&assignment.role) else { return Ok(()) };
         if let Some(owner) = self.owner() {
             owner.may_revoke(holder, assignment)?;
         }
         if self.is_super_admin() {
             return Ok(());
         }
-        if reaches_everything(role, &assignment.context) {
+        let role = self.rights.roles().get(&assignment.role);
+        if role.is_some_and(|role| reaches_everything(role, &assignment.context)) {
             return Err(Refusal::NeedsSuperAdmin);
         }
-        if self.manages_all_users() && holder == self.id {
+        if self.manages_all_users() && holder == self.rights.user() {
             return Err(Refusal::Oneself);
         }
         Ok(())
@@ -150,7 +153,7 @@ impl Granter<'_> {
 
     /// Whether the caller holds the role that may do everything, for everything. Through an API token nobody does.
     pub fn is_super_admin(&self) -> bool {
-        self.scopes.is_none() && self.assignments.iter().any(is_super_admin)
+        self.scopes.is_none() && self.rights.assignments().iter().any(is_super_admin)
     }
 
     /// The owner of the API token, as if signed in.
@@ -159,8 +162,7 @@ impl Granter<'_> {
     }
 
     fn holds(&self, permission: Permission, target: Target) -> bool {
-        self.scopes.is_none_or(|scopes| scopes.allow(permission, target))
-            && decide(self.roles, self.assignments, self.id, permission, target)
+        self.scopes.is_none_or(|scopes| scopes.allow(permission, target)) && self.rights.may(permission, target)
     }
 
     /// A PlatformUserManager, by permission.
@@ -179,7 +181,8 @@ impl Granter<'_> {
         }
     }
 
-    fn holds_all_of(&self, role: &Role, context: &Context) -> Result<(), Refusal> {
+    /// Whether the caller has everything that the role gives in this context.
+    pub fn holds_all_of(&self, role: &Role, context: &Context) -> Result<(), Refusal> {
         for permission in role.effective(context).iter() {
             let target = permission.requires().and_then(|dimension| match context.get(dimension) {
                 Some(Bound::Id(id)) => Some((dimension, id)),
@@ -206,8 +209,8 @@ fn reaches_everything(role: &Role, context: &Context) -> bool {
     role.scope() == Scope::System || any(Dimension::Workspace) || any(Dimension::Workbench)
 }
 
-/// Whether the context binds exactly what the role asks for. A role of one workspace or workbench may also be bound to
-/// all of them; a role of one user is the grantee's own.
+/// Whether the context binds exactly what the role asks for. A built-in role of one workspace or workbench may also be
+/// bound to all of them, one that belongs to a workspace to that only; a role of one user is the grantee's own.
 pub fn check_context(role: &Role, context: &Context, grantee: i64) -> Result<(), Refusal> {
     for dimension in Dimension::ALL {
         let asked = role.binds().iter().find(|(bound, _)| *bound == dimension).map(|(_, quantifier)| *quantifier);
@@ -222,16 +225,21 @@ pub fn check_context(role: &Role, context: &Context, grantee: i64) -> Result<(),
         };
         return Err(Refusal::Context { dimension, rule });
     }
-    Ok(())
+    if role.fits(context) { Ok(()) } else { Err(Refusal::Elsewhere) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, LazyLock};
+
     use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
-    use crate::server::access::catalogue::ROLES;
-    use crate::server::access::scope::Scope;
+    use crate::server::access::{
+        catalogue::ROLES,
+        decide::{Roles, decide},
+        scope::Scope,
+    };
 
     const CALLER: i64 = 1;
     const OTHER: i64 = 2;
@@ -248,9 +256,20 @@ mod tests {
         Assignment { id: 1, role: role.into(), context }
     }
 
+    fn roles() -> Arc<Roles> {
+        static ROLES: LazyLock<Arc<Roles>> = LazyLock::new(|| Arc::new(Roles::built_in(true)));
+        ROLES.clone()
+    }
+
+    /// What the caller may do who holds these.
+    fn rights(holds: &[Assignment]) -> Rights {
+        Rights::new(CALLER, holds.to_vec(), roles())
+    }
+
     fn grant(setting: bool, holds: &[Assignment], grantee: i64, role: &str, context: Context) -> Result<(), Refusal> {
-        let roles = Roles::built_in(setting);
-        Granter { roles: &roles, id: CALLER, assignments: holds, scopes: None }.may_grant(grantee, role, &context)
+        let roles = if setting { roles() } else { Arc::new(Roles::built_in(false)) };
+        let rights = Rights::new(CALLER, holds.to_vec(), roles.clone());
+        Granter { rights: &rights, scopes: None }.may_grant(grantee, roles.get(role).unwrap(), &context)
     }
 
     /// Who holds what, and what he may give to somebody else.
@@ -313,7 +332,7 @@ mod tests {
         let super_admin = [account(), held("SuperAdmin", everything())];
         let admin = [account(), held("WorkspaceAdmin", Context::workspace(5))];
         let (w5, w6) = (Context::workspace(5), Context::workspace(6));
-        let roles = Roles::built_in(true);
+        let roles = roles();
         let guest = roles.get("WorkspaceGuest").unwrap().effective(&w5);
         let guest: Vec<_> = guest.iter().map(|p| Scope::new(p, &context_of(p, 5)).unwrap()).collect();
         let manage = |ids: &str| Scope::parse(&format!("manageUserRoles@user={ids}")).unwrap();
@@ -364,11 +383,13 @@ mod tests {
             ("nothing that the owner lost", &[account()], with(members), OTHER, "WorkspaceGuest", w5, false),
         ];
         for (what, holds, scopes, grantee, role, context, expected) in rows {
-            let granter = Granter { roles: &roles, id: CALLER, assignments: holds, scopes: Some(scopes) };
-            assert_eq!(granter.may_grant(*grantee, role, context).is_ok(), *expected, "{what}: {role}");
+            let granter = Granter { rights: &rights(holds), scopes: Some(scopes) };
+            let granted = granter.may_grant(*grantee, roles.get(role).unwrap(), context);
+            assert_eq!(granted.is_ok(), *expected, "{what}: {role}");
         }
         let scopes = only(manage("*"));
-        let granter = Granter { roles: &roles, id: CALLER, assignments: &super_admin, scopes: Some(&scopes) };
+        let rights = rights(&super_admin);
+        let granter = Granter { rights: &rights, scopes: Some(&scopes) };
         assert_eq!(granter.may_revoke(OTHER, &held("SuperAdmin", everything())), Err(Refusal::NeedsSuperAdmin));
         assert_eq!(granter.may_revoke(OTHER, &held("WorkspaceAdmin", w5)), Ok(()));
     }
@@ -385,8 +406,8 @@ mod tests {
     fn a_manager_leaves_the_own_roles_alone() {
         let holds = [held("PlatformUserManager", all(Dimension::User))];
         assert_eq!(grant(true, &holds, CALLER, "WorkspaceAdmin", Context::workspace(5)), Err(Refusal::Oneself));
-        let roles = Roles::built_in(true);
-        let granter = Granter { roles: &roles, id: CALLER, assignments: &holds, scopes: None };
+        let own = rights(&holds);
+        let granter = Granter { rights: &own, scopes: None };
         assert_eq!(granter.may_revoke(CALLER, &holds[0]), Err(Refusal::Oneself));
         assert_eq!(granter.may_revoke(OTHER, &holds[0]), Ok(()));
         assert_eq!(granter.may_revoke(OTHER, &held("NoSuchRole", Context::NONE)), Ok(()));
@@ -394,7 +415,8 @@ mod tests {
         let wild = held("WorkspaceMember", all(Dimension::Workspace));
         assert_eq!(granter.may_revoke(OTHER, &wild), Err(Refusal::NeedsSuperAdmin));
         let super_admin = [held("SuperAdmin", everything())];
-        let granter = Granter { roles: &roles, id: CALLER, assignments: &super_admin, scopes: None };
+        let own = rights(&super_admin);
+        let granter = Granter { rights: &own, scopes: None };
         assert_eq!(granter.may_revoke(OTHER, &wild), Ok(()));
         assert_eq!(granter.may_revoke(CALLER, &super_admin[0]), Ok(()), "that one stays is checked at the rows");
     }
@@ -454,18 +476,19 @@ mod tests {
         /// Nobody below the managers of users can give a right that he does not have, the data manager's apart.
         #[test]
         fn ordinary_grants_never_exceed(holds in vec(fitting(), 0..3), gives in fitting(), target in 1i64..4) {
-            let roles = Roles::built_in(true);
-            let granter = Granter { roles: &roles, id: CALLER, assignments: &holds, scopes: None };
+            let rights = rights(&holds);
+            let granter = Granter { rights: &rights, scopes: None };
+            let role = rights.roles().get(&gives.role).unwrap();
             let ordinary = !granter.is_super_admin() && !granter.manages_all_users();
             if ordinary
                 && &*gives.role != WORKSPACE_DATA_MANAGER
-                && granter.may_grant(OTHER, &gives.role, &gives.context).is_ok()
+                && granter.may_grant(OTHER, role, &gives.context).is_ok()
             {
                 for &permission in Permission::ALL {
                     let target = permission.requires().map(|dimension| (dimension, target));
-                    let gained = roles.get(&gives.role).unwrap().effective(&gives.context).contains(permission)
-                        && decide(&roles, std::slice::from_ref(&gives), OTHER, permission, target);
-                    prop_assert!(!gained || decide(&roles, &holds, CALLER, permission, target), "{permission:?}");
+                    let gained = role.effective(&gives.context).contains(permission)
+                        && decide(rights.roles(), std::slice::from_ref(&gives), OTHER, permission, target);
+                    prop_assert!(!gained || decide(rights.roles(), &holds, CALLER, permission, target), "{permission:?}");
                 }
             }
         }
@@ -476,16 +499,17 @@ mod tests {
             holds in vec(fitting(), 0..3), gives in fitting(), names in vec(select(Permission::ALL), 0..12),
             id in 1i64..4, any in any::<bool>(), grantee in 1i64..3,
         ) {
-            let roles = Roles::built_in(true);
+            let rights = rights(&holds);
+            let role = rights.roles().get(&gives.role).unwrap();
             let bound = if any { Bound::Any } else { Bound::Id(id) };
             let scope = |p: &Permission| {
                 let context = p.requires().map_or(Context::NONE, |dimension| Context::NONE.with(dimension, bound));
                 Scope::new(*p, &context).unwrap()
             };
             let scopes: Scopes = names.iter().map(scope).collect();
-            let owner = Granter { roles: &roles, id: CALLER, assignments: &holds, scopes: None };
+            let owner = Granter { rights: &rights, scopes: None };
             let token = Granter { scopes: Some(&scopes), ..owner };
-            let grant = |by: Granter<'_>| by.may_grant(grantee, &gives.role, &gives.context).is_ok();
+            let grant = |by: Granter<'_>| by.may_grant(grantee, role, &gives.context).is_ok();
             let revoke = |by: Granter<'_>| by.may_revoke(grantee, &gives).is_ok();
             prop_assert!(!grant(token) || grant(owner));
             prop_assert!(!revoke(token) || revoke(owner));

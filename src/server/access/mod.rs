@@ -10,6 +10,7 @@ pub mod grant;
 pub mod keyring;
 pub mod password;
 mod password_policy;
+pub mod rights;
 pub mod scope;
 pub mod sessions;
 pub mod token;

@@ -20,7 +20,8 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     caller::{Account, Caller, Credential},
-    decide::Assignment,
+    decide::{Assignment, Roles},
+    rights,
     token::Tokens,
 };
 use crate::server::{
@@ -51,6 +52,7 @@ pub struct Sessions {
     db: Db,
     tokens: Tokens,
     lifetime: Lifetime,
+    built_in: Arc<Roles>,
     visitor: Arc<Caller>,
     kept: RwLock<HashMap<Arc<str>, Arc<Kept>>>,
     /// Raised whenever memory is forgotten, so that what was read before does not come back in.
@@ -126,12 +128,14 @@ impl AssignmentRow {
 
 impl Sessions {
     /// Sessions over this database. `visitors` is the tenant whose public pages visitors see.
-    pub fn new(db: Db, tokens: Tokens, lifetime: Lifetime, visitors: i64) -> Self {
+    pub fn new(db: Db, tokens: Tokens, lifetime: Lifetime, visitors: i64, built_in: Roles) -> Self {
+        let built_in = Arc::new(built_in);
         Self {
             db,
             tokens,
             lifetime,
-            visitor: Arc::new(Caller::visitor(visitors)),
+            visitor: Arc::new(Caller::visitor(visitors, built_in.clone())),
+            built_in,
             kept: RwLock::new(HashMap::new()),
             generation: AtomicU64::new(0),
             checked: Mutex::new(Checked { at: None, version: 0, answered: true }),
@@ -141,6 +145,11 @@ impl Sessions {
     /// Somebody who is not signed in.
     pub fn visitor(&self) -> Arc<Caller> {
         self.visitor.clone()
+    }
+
+    /// The roles that come with this server.
+    pub fn built_in_roles(&self) -> &Arc<Roles> {
+        &self.built_in
     }
 
     /// The caller behind a token.
@@ -305,14 +314,13 @@ impl Sessions {
         .maybe(&self.db)
         .await?;
         let row = row.ok_or_else(ended)?;
-        let assignments = assignments(&self.db, &[row.account.id]).await?;
-        let assignments = assignments.iter().map(AssignmentRow::assignment).collect();
+        let rights = rights::read(&self.db, &self.built_in, row.account.id).await?;
         let id: Arc<str> = session.into();
         let credential = Credential::Session { id: id.clone(), restricted: row.restricted };
         let kept = Arc::new(Kept {
             last_seen_at: AtomicI64::new(row.last_seen_at.timestamp_micros()),
             expires_at: row.expires_at,
-            caller: Arc::new(Caller::new(row.account, credential, assignments)),
+            caller: Arc::new(Caller::new(row.account, credential, rights)),
         });
         let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         // what was read before a change must not outlive it

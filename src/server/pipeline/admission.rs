@@ -126,7 +126,7 @@ impl<Q> Arrived<Q> {
     /// Admits holders of all of these, whose contexts are known by now.
     pub fn admit_by(self, needs: Vec<(Permission, Wanted)>) -> Result<(Authorized, Q)> {
         for (permission, wanted) in &needs {
-            hold(*permission, *wanted, &self.call, &self.caller)?;
+            hold(*permission, *wanted, &self.caller)?;
         }
         // a stream asks again for the same
         self.call.admitted_by(needs);
@@ -153,9 +153,9 @@ impl<Q> Arrived<Q> {
         match rule {
             Rule::List { .. } => drop(self.visible(rule)?),
             Rule::Custom(_) => self.signed_in()?,
-            Rule::All(needs) => needs
-                .iter()
-                .try_for_each(|need| hold(need.permission, need.target.of(&self.request), &self.call, &self.caller))?,
+            Rule::All(needs) => {
+                needs.iter().try_for_each(|need| hold(need.permission, need.target.of(&self.request), &self.caller))?
+            }
             Rule::SignedIn => self.in_session()?,
             Rule::Anyone => {}
         }
@@ -178,9 +178,9 @@ impl<Q> Arrived<Q> {
     fn visible(&self, rule: &Rule<Q>) -> Result<Visible> {
         let Rule::List { permission, ids, also } = rule else { return Err(Error::internal("not the rule of a list")) };
         if let Some(also) = also {
-            hold(*also, Wanted::Nothing, &self.call, &self.caller)?;
+            hold(*also, Wanted::Nothing, &self.caller)?;
         }
-        let allowed = self.caller.visible(&self.call.shared.roles, *permission);
+        let allowed = self.caller.visible(*permission);
         let asked = ids(&self.request);
         if asked.is_empty() {
             return Ok(allowed);
@@ -217,13 +217,13 @@ pub(super) fn refuse_tokens(caller: &Caller) -> Result<()> {
 }
 
 /// Whether the caller holds one permission.
-pub(super) fn hold(permission: Permission, wanted: Wanted, call: &Call, caller: &Caller) -> Result<()> {
+pub(super) fn hold(permission: Permission, wanted: Wanted, caller: &Caller) -> Result<()> {
     let target = match wanted {
         Wanted::Nothing => None,
         Wanted::Caller => permission.requires().map(|dimension| (dimension, caller.id())),
         Wanted::Id(id) => permission.requires().map(|dimension| (dimension, id)),
     };
-    match caller.may(&call.shared.roles, permission, target) {
+    match caller.may(permission, target) {
         true => Ok(()),
         false => Err(denied(permission, target)),
     }

@@ -125,13 +125,14 @@ impl Call {
         self.needs.get().map(Vec::as_slice)
     }
 
-    /// What every call shares: roles, sessions, audit, clock, randomness.
+    /// What every call shares: sessions, audit, clock, randomness.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 }
 
-/// A caller whom the access rule of the RPC admits. Dereferences to the [`Caller`].
+/// A caller whom the access rule of the RPC admits. Dereferences to the [`Caller`], whose `may` is for parts of a reply,
+/// never instead of an access rule.
 #[derive(Clone)]
 pub struct Authorized {
     pub(super) call: Arc<Call>,
@@ -152,11 +153,6 @@ impl Authorized {
     /// When the call arrived.
     pub fn now(&self) -> DateTime<Utc> {
         self.call.now
-    }
-
-    /// Whether the caller also holds this permission: for parts of a reply, never instead of an access rule.
-    pub fn may(&self, permission: Permission, target: Target) -> bool {
-        self.caller.may(&self.call.shared.roles, permission, target)
     }
 }
 
@@ -188,13 +184,13 @@ impl Pending {
 
     /// Whether the caller holds the permission, which the contract must list for this RPC.
     pub fn holds(&self, permission: Permission, target: Target) -> bool {
-        self.allowed.contains(&permission) && self.caller.may(&self.call.shared.roles, permission, target)
+        self.allowed.contains(&permission) && self.caller.may(permission, target)
     }
 
     /// The ids for which the caller holds the permission, which the contract must list for this RPC.
     pub fn visible(&self, permission: Permission) -> Visible {
         match self.allowed.contains(&permission) {
-            true => self.caller.visible(&self.call.shared.roles, permission),
+            true => self.caller.visible(permission),
             false => Visible::Ids(Default::default()),
         }
     }

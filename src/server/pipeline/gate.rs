@@ -24,7 +24,7 @@ use super::{
     rpc::{Rpc, When},
 };
 use crate::server::{
-    access::{address, audit, caller::Caller, decide::Roles, password::Hasher, sessions::Sessions, token},
+    access::{address, audit, caller::Caller, password::Hasher, sessions::Sessions, token},
     clock::Clock,
     config::Network,
     error::{Error, Kind, Result},
@@ -34,8 +34,6 @@ use crate::server::{
 
 /// What every call shares.
 pub struct Shared {
-    /// The roles and what they grant.
-    pub roles: Roles,
     /// Tokens, sessions and callers.
     pub sessions: Sessions,
     /// Records of refused and failed calls.

@@ -83,8 +83,13 @@ impl World {
         }
         let lifetime = Lifetime { idle: TimeDelta::hours(12), absolute: TimeDelta::days(7) };
         let shared = Arc::new(Shared {
-            roles: Roles::built_in(true),
-            sessions: Sessions::new(db.clone(), Tokens::new(&Keyring::generate(&*random, &*clock)), lifetime, 1),
+            sessions: Sessions::new(
+                db.clone(),
+                Tokens::new(&Keyring::generate(&*random, &*clock)),
+                lifetime,
+                1,
+                Roles::built_in(true),
+            ),
             audit: audit::Writer::start(db.clone()),
             hasher: Hasher::new(random.clone()),
             clock: clock.clone(),

@@ -45,8 +45,8 @@ async fn still(call: &Call, opened: &Caller) -> Result<()> {
     let now = call.shared.clock.now();
     let caller = call.shared.sessions.caller(session, now).await?;
     match call.needs() {
-        Some(needs) => needs.iter().try_for_each(|(permission, wanted)| hold(*permission, *wanted, call, &caller)),
-        None if caller.assignments() == opened.assignments() => Ok(()),
+        Some(needs) => needs.iter().try_for_each(|(permission, wanted)| hold(*permission, *wanted, &caller)),
+        None if caller.rights() == opened.rights() => Ok(()),
         None => Err(Error::new(Kind::Conflict, "ACCESS_CHANGED", "Your roles changed. Open the stream again.")),
     }
 }

@@ -1,19 +1,24 @@
 //! Who holds which role: granting, revoking, and the rules over several rows.
 //!
 //! ```text
-//! users, workspaces ──► may_grant / may_revoke (pure rules of access::grant) ──► grant / revoke ──► role_assignments
-//!                                                                                       └──► one notification
+//! users, workspaces ──► find ──► grant / revoke ──► role_assignments
+//!                                   │    └──► one notification
+//!                                   └── the pure rules of access::grant
 //! ```
 //!
-//! What always holds: an assignment binds things that exist in the tenant; a user holds a role in a context once; one
-//! active SuperAdmin stays in every tenant that has one; who gains or loses a role is told so, in the same transaction.
-//! Whether the caller manages roles there at all is the permission of the RPC, checked before.
+//! What always holds: an assignment binds things that exist in the tenant; a user holds a role in a context once; a role is
+//! granted as it is defined at that moment; one active SuperAdmin stays in every tenant that has one; who gains or loses a
+//! role is told so, in the same transaction. Whether the caller manages roles there at all is the permission of the RPC,
+//! checked before.
 //!
-//! Locks are taken in one order, so that no two transactions wait for each other for ever: workspace, super-admins, user.
+//! Locks are taken in one order, so that no two transactions wait for each other for ever: workspace, role, super-admins,
+//! user.
 
 mod store;
 
 use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
 
 use crate::{
     proto::v1,
@@ -22,36 +27,43 @@ use crate::{
             caller::Caller,
             catalogue::Dimension,
             context::{Bound, Context, ContextError},
-            decide::Assignment,
-            grant::{self, Granter, Refusal},
+            decide::{Assignment, Role},
+            grant::{self, Refusal},
             sessions::{self, AssignmentRow},
         },
-        db::{On, Tx},
+        db::{On, Tx, fold},
         error::{Error, Result},
-        pipeline::{Authorized, Call, Change},
+        pipeline::{Authorized, Change},
         services::{
+            authorization,
             notifications::{Content, Recipient, notify},
             wire_id,
         },
     },
 };
 
-pub use store::{has_user, has_workspace, insert, remove_all};
+pub use store::{has_user, has_workspace, remove_all};
 
-/// Whether the caller may give this role in this context to the grantee.
+/// The role of this name in the caller's tenant. One that an administrator defined stays as it is to the end of the
+/// transaction. Comes after [`lock_workspace`].
 ///
 /// # Errors
-/// The rule that forbids it: 400 when role or context make no sense, 403 otherwise.
-pub fn may_grant(call: &Call, caller: &Caller, grantee: i64, role: &str, context: &Context) -> Result<()> {
-    Ok(granter(call, caller).may_grant(grantee, role, context)?)
+/// 400 when there is none.
+pub async fn find(change: &mut Change, by: &Authorized, name: &str) -> Result<Role> {
+    if let Some(role) = by.call().shared().sessions.built_in_roles().get(name) {
+        return Ok(role.clone());
+    }
+    lock_role(change, by.tenant(), name).await?;
+    let role = authorization::find(&mut *change, by.tenant(), name).await?;
+    role.ok_or_else(|| Refusal::UnknownRole(name.chars().take(80).collect()).into())
 }
 
 /// Whether the caller may take this assignment from its holder.
 ///
 /// # Errors
 /// 403 with the rule that forbids it.
-pub fn may_revoke(call: &Call, caller: &Caller, holder: i64, assignment: &Assignment) -> Result<()> {
-    Ok(granter(call, caller).may_revoke(holder, assignment)?)
+pub fn may_revoke(caller: &Caller, holder: i64, assignment: &Assignment) -> Result<()> {
+    Ok(caller.granter().may_revoke(holder, assignment)?)
 }
 
 /// Whether the caller may administer the account of somebody with these roles. Who could take over the account of
@@ -60,8 +72,8 @@ pub fn may_revoke(call: &Call, caller: &Caller, holder: i64, assignment: &Assign
 ///
 /// # Errors
 /// 403 `USER_NEEDS_SUPER_ADMIN`.
-pub fn may_administer(call: &Call, caller: &Caller, user: i64, held: &[Assignment]) -> Result<()> {
-    let granter = granter(call, caller);
+pub fn may_administer(caller: &Caller, user: i64, held: &[Assignment]) -> Result<()> {
+    let granter = caller.granter();
     let out_of_reach = |a: &Assignment| granter.may_revoke(user, a) == Err(Refusal::NeedsSuperAdmin);
     match caller.id() != user && held.iter().any(out_of_reach) {
         true => Err(Error::denied(
@@ -70,10 +82,6 @@ pub fn may_administer(call: &Call, caller: &Caller, user: i64, held: &[Assignmen
         )),
         false => Ok(()),
     }
-}
-
-fn granter<'a>(call: &'a Call, caller: &'a Caller) -> Granter<'a> {
-    caller.granter(&call.shared().roles)
 }
 
 /// The context of a role in a request.
@@ -117,29 +125,26 @@ pub async fn of_all(on: impl Into<On<'_>>, users: &[i64]) -> Result<HashMap<i64,
     Ok(all)
 }
 
-/// Gives a user of the caller's tenant a role, and tells the user. That the caller may is checked before, see
-/// [`may_grant`].
+/// Gives a user of the caller's tenant a role, which [`find`] found in this transaction, and tells the user.
 ///
 /// # Errors
-/// `USER_NOT_FOUND`, or the same for a workspace or workbench of the context; `ROLE_ALREADY_HELD`.
+/// The rule that forbids it: 400 when role and context do not fit, 403 otherwise; `USER_NOT_FOUND`, or the same for a
+/// workspace or workbench of the context; `ROLE_ALREADY_HELD`.
 pub async fn grant(
     change: &mut Change,
     by: &Authorized,
     user_id: i64,
-    role: &str,
+    role: &Role,
     context: Context,
 ) -> Result<AssignmentRow> {
-    if let Some(Bound::Id(workspace)) = context.get(Dimension::Workspace) {
-        lock_workspace(change, workspace).await?;
-    }
+    by.granter().may_grant(user_id, role, &context)?;
     lock_user(change, user_id).await?;
     store::require_user(change, by.tenant(), user_id).await?;
     require_bound(change, by.tenant(), &context).await?;
-    let to = Recipient { tenant_id: by.tenant(), user_id };
-    grant_to(change, by, to, role, context).await
+    give(change, by, Recipient { tenant_id: by.tenant(), user_id }, (role.name(), role.row()), context).await
 }
 
-/// Gives a role to a user who was made in this transaction.
+/// Gives a built-in role to a user who was made in this transaction.
 pub async fn grant_to(
     change: &mut Change,
     by: &Authorized,
@@ -147,14 +152,36 @@ pub async fn grant_to(
     role: &str,
     context: Context,
 ) -> Result<AssignmentRow> {
-    let label = context.label(role);
-    let row = insert(&mut *change, to.tenant_id, to.user_id, role, &context, by.now()).await?;
+    give(change, by, to, (role, None), context).await
+}
+
+async fn give(
+    change: &mut Change,
+    by: &Authorized,
+    to: Recipient,
+    role: (&str, Option<i64>),
+    context: Context,
+) -> Result<AssignmentRow> {
+    let label = context.label(role.0);
+    let row = store::insert(&mut *change, to.tenant_id, to.user_id, role, &context, by.now()).await?;
     let row = row.ok_or_else(|| {
         Error::exists("ROLE_ALREADY_HELD", format!("The user holds the role {label} already. Nothing is left to do."))
     })?;
     change.access_changed();
     tell(change, by, to, &format!("You were given the role {label}.")).await?;
     Ok(row)
+}
+
+/// Stores an assignment of a built-in role, and tells nobody; nothing when the user holds it already.
+pub async fn insert(
+    on: impl Into<On<'_>>,
+    tenant: i64,
+    user: i64,
+    role: &str,
+    context: &Context,
+    now: DateTime<Utc>,
+) -> Result<Option<AssignmentRow>> {
+    store::insert(on, tenant, user, (role, None), context, now).await
 }
 
 /// Takes assignments from a user of the caller's tenant, all or none, and tells the user once. That the caller may is
@@ -200,6 +227,12 @@ async fn tell(change: &mut Change, by: &Authorized, to: Recipient, message: &str
 /// the end of the transaction: nothing is put into a workspace that is being deleted.
 pub async fn lock_workspace(tx: &mut Tx, id: i64) -> Result<()> {
     Ok(tx.lock(&format!("chorus.workspace.{id}")).await?)
+}
+
+/// Makes changes of a role that an administrator defined wait for each other and for grants of it, to the end of the
+/// transaction: nobody is given more than whoever grants knew of, nor a role that is going.
+pub async fn lock_role(tx: &mut Tx, tenant: i64, name: &str) -> Result<()> {
+    Ok(tx.lock(&format!("chorus.role.{tenant}.{}", fold(name))).await?)
 }
 
 /// Makes changes of one account wait for each other, to the end of the transaction: a role is not granted to somebody

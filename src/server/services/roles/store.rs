@@ -12,29 +12,29 @@ use crate::server::{
     error::{Error, Result},
 };
 
-/// Stores an assignment; nothing when the user holds it already.
+/// Stores an assignment of the role with this name and row; nothing when the user holds it already.
 pub async fn insert(
     on: impl Into<On<'_>>,
     tenant: i64,
     user: i64,
-    role: &str,
+    role: (&str, Option<i64>),
     context: &Context,
     now: DateTime<Utc>,
 ) -> Result<Option<AssignmentRow>> {
     let bound = |dimension| context.get(dimension).map(|bound| bound.to_string());
-    let row =
-        sql("INSERT INTO role_assignments (tenant_id, user_id, role, workspace, workbench, user_context, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING \
+    let row = sql("INSERT INTO role_assignments (tenant_id, user_id, role, workspace, workbench, user_context, \
+         dynamic_role_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING \
          RETURNING id, user_id, role, workspace, workbench, user_context")
-        .bind(tenant)
-        .bind(user)
-        .bind(role)
-        .bind(bound(Dimension::Workspace))
-        .bind(bound(Dimension::Workbench))
-        .bind(bound(Dimension::User))
-        .bind(now)
-        .maybe(on)
-        .await?;
+    .bind(tenant)
+    .bind(user)
+    .bind(role.0)
+    .bind(bound(Dimension::Workspace))
+    .bind(bound(Dimension::Workbench))
+    .bind(bound(Dimension::User))
+    .bind(role.1)
+    .bind(now)
+    .maybe(on)
+    .await?;
     Ok(row)
 }
 

@@ -141,7 +141,7 @@ impl Users {
         roles::lock_user(&mut change, id).await?;
         let account = store::find(&mut change, call, id).await?.ok_or_else(|| not_found(id))?;
         let held = roles::of(&mut change, id).await?;
-        roles::may_administer(call.call(), call, id, &held)?;
+        roles::may_administer(call, id, &held)?;
 
         let renamed = format!("{}-{}", account.username, call.call().shared().random.uuid());
         store::delete(&mut change, call, id, &renamed).await?;
@@ -214,7 +214,7 @@ fn check_update(
         let text = "The identity provider chose this user name. Change it there.";
         return Err(Error::field("username", "source", text));
     }
-    roles::may_administer(call.call(), call, before.id, held)
+    roles::may_administer(call, before.id, held)
 }
 
 #[cfg(test)]

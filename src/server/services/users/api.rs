@@ -13,6 +13,7 @@ use crate::{
     server::{
         access::{
             catalogue::{Dimension, Permission},
+            context::Bound,
             decide::Assignment,
         },
         db::{PageQuery, Sortable},
@@ -98,10 +99,13 @@ impl UserHandlers for Users {
         let call = call.require(Permission::ManageUserRoles, Some((Dimension::User, id)))?;
         let role = request.role.unwrap_or_default();
         let context = roles::context(&role)?;
-        roles::may_grant(call.call(), &call, id, &role.name, &context)?;
 
         let mut change = self.base.db.begin(&call).await?;
-        let row = roles::grant(&mut change, &call, id, &role.name, context).await?;
+        if let Some(Bound::Id(workspace)) = context.get(Dimension::Workspace) {
+            roles::lock_workspace(&mut change, workspace).await?;
+        }
+        let role = roles::find(&mut change, &call, &role.name).await?;
+        let row = roles::grant(&mut change, &call, id, &role, context).await?;
         let user = self.reread(&mut change, &call, id).await?;
         call.call().subjects().detail("role_id", &row.id.to_string());
         change.commit().await?;
@@ -123,7 +127,7 @@ impl UserHandlers for Users {
         };
         let wanted = held.iter().find(|assignment| wire_id(assignment.id) == request.role_id);
         let assignment = wanted.ok_or_else(|| roles::no_assignment(id, request.role_id))?;
-        roles::may_revoke(call.call(), &call, id, assignment)?;
+        roles::may_revoke(&call, id, assignment)?;
         roles::revoke(&mut change, &call, id, &[assignment.id]).await?;
         let user = self.reread(&mut change, &call, id).await?;
         call.call().subjects().detail("role_name", &assignment.context.label(&assignment.role));

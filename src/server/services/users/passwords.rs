@@ -71,7 +71,7 @@ impl Users {
         let mut change = self.base.db.begin(call).await?;
         roles::lock_user(&mut change, id).await?;
         let held = roles::of(&mut change, id).await?;
-        roles::may_administer(call.call(), call, id, &held)?;
+        roles::may_administer(call, id, &held)?;
         if !store::reset_password(&mut change, call, id, &hash).await? {
             return Err(not_found(id));
         }

@@ -8,7 +8,7 @@ use crate::server::{
     access::{
         catalogue::{Dimension, Permission, Scope, WORKSPACE_DATA_MANAGER},
         context::{Bound, Context},
-        decide::{Assignment, Roles},
+        decide::{Assignment, Role},
     },
     error::{Error, Result},
     pipeline::{Authorized, Change, Pending},
@@ -19,12 +19,11 @@ impl Workspaces {
     /// Gives a user a role in a workspace.
     pub(super) async fn add_role(&self, call: &Pending, id: i64, user: i64, role: &str) -> Result<Workspace> {
         let by = manages(call, id, role)?;
-        check_scope(&by.call().shared().roles, "role.name", role)?;
-        let context = Context::workspace(id);
         let mut change = self.base.db.begin(&by).await?;
         let workspace = found(&mut change, &by, id, user).await?;
-        roles::may_grant(by.call(), by.caller(), user, role, &context)?;
-        roles::grant(&mut change, &by, user, role, context).await?;
+        let role = roles::find(&mut change, &by, role).await?;
+        check_scope("role.name", &role)?;
+        roles::grant(&mut change, &by, user, &role, Context::workspace(id)).await?;
         change.commit().await?;
         Ok(workspace)
     }
@@ -32,7 +31,7 @@ impl Workspaces {
     /// Takes one role in a workspace from a user.
     pub(super) async fn remove_role(&self, call: &Pending, id: i64, user: i64, role: &str) -> Result<Workspace> {
         let by = manages(call, id, role)?;
-        check_scope(&by.call().shared().roles, "roleName", role)?;
+        by.roles().get(role).map_or(Ok(()), |role| check_scope("roleName", role))?;
         let mut change = self.base.db.begin(&by).await?;
         let workspace = found(&mut change, &by, id, user).await?;
         let mut held = held_in(&mut change, id, user).await?;
@@ -70,14 +69,15 @@ fn permission_for(role: &str) -> Permission {
     }
 }
 
-/// Refuses a role that is not one of workspaces. That there is such a role at all is checked with the other rules.
-fn check_scope(roles: &Roles, field: &'static str, role: &str) -> Result<()> {
-    match roles.get(role).map(|role| role.scope()) {
-        None | Some(Scope::Workspace) => Ok(()),
-        Some(scope) => Err(Error::field(
+/// Refuses a role that is not one of workspaces.
+fn check_scope(field: &'static str, role: &Role) -> Result<()> {
+    let (name, scope) = (role.name(), role.scope());
+    match scope {
+        Scope::Workspace => Ok(()),
+        _ => Err(Error::field(
             field,
             "workspace_role",
-            format!("{role} is a role of scope {}; in a workspace one holds roles of scope workspace.", scope.as_str()),
+            format!("{name} is a role of scope {}; in a workspace one holds roles of scope workspace.", scope.as_str()),
         )),
     }
 }
@@ -103,7 +103,7 @@ async fn held_in(change: &mut Change, id: i64, user: i64) -> Result<Vec<Assignme
 
 async fn revoke(change: &mut Change, by: &Authorized, user: i64, held: &[Assignment]) -> Result<()> {
     for assignment in held {
-        roles::may_revoke(by.call(), by.caller(), user, assignment)?;
+        roles::may_revoke(by, user, assignment)?;
     }
     let ids: Vec<i64> = held.iter().map(|assignment| assignment.id).collect();
     roles::revoke(change, by, user, &ids).await
@@ -112,6 +112,7 @@ async fn revoke(change: &mut Change, by: &Authorized, user: i64, held: &[Assignm
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::access::decide::Roles;
 
     #[test]
     fn data_managers_have_a_permission_of_their_own() {
@@ -124,11 +125,12 @@ mod tests {
     #[test]
     fn only_roles_of_workspaces() {
         let roles = Roles::built_in(true);
+        let check_scope = |role| check_scope("role.name", roles.get(role).unwrap());
         for role in ["WorkspaceGuest", "WorkspaceMember", "WorkspaceAdmin", "WorkspaceDataManager"] {
-            assert!(check_scope(&roles, "role.name", role).is_ok(), "{role}");
+            assert!(check_scope(role).is_ok(), "{role}");
         }
         for role in ["SuperAdmin", "Authenticated", "WorkbenchMember", "PlatformUserManager"] {
-            let status = check_scope(&roles, "role.name", role).unwrap_err().into_status("/");
+            let status = check_scope(role).unwrap_err().into_status("/");
             let detail = crate::server::error::detail(&status).unwrap();
             assert_eq!(detail.validation_errors[0].field, "role.name", "{role}");
         }
