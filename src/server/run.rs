@@ -30,7 +30,13 @@ use super::{
     random::Random,
     services::{self, Base, users},
     telemetry::{Connections, Metrics},
-    transport::{self, Transports, cors::Origins, index::About, listen::Listeners},
+    transport::{
+        self, Transports,
+        cors::{Origins, Own},
+        headers::Hardening,
+        index::About,
+        listen::Listeners,
+    },
 };
 
 /// A running server.
@@ -140,7 +146,11 @@ impl Server {
         let transports = Transports::new(transport::Parts {
             services: services::routes(&Gate::new(shared.clone()), &base, started),
             pages: pages(metrics, db.clone()),
-            origins: Origins::new(base.config.cors_origins.iter().map(|origin| origin.as_str().to_owned())),
+            origins: Origins::new(
+                base.config.cors_origins.iter().map(|origin| origin.as_str().to_owned()),
+                Own::of(&base.config),
+            ),
+            hardening: Hardening::new(&base.config),
             request_timeout: base.config.request_timeout,
             about: About { name: "chorus", version: VERSION, id: random.uuid(), commit: COMMIT },
             random,

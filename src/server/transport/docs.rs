@@ -13,7 +13,7 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::{openapi, rest::errors};
@@ -65,19 +65,7 @@ fn found(file: SwaggerFile<'static>) -> Response {
     if let Ok(kind) = HeaderValue::from_str(&file.content_type) {
         headers.insert(header::CONTENT_TYPE, kind);
     }
-    secure_page(headers, HeaderValue::from_static(POLICY));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
-}
-
-/// The headers of everything that a browser shows as a page.
-pub fn secure_page(headers: &mut HeaderMap, policy: HeaderValue) {
-    const SECURITY: [(HeaderName, &str); 3] = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ];
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    for (name, value) in SECURITY {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
 }

