@@ -15,6 +15,7 @@ mod faults;
 mod matrix;
 mod notifications;
 mod openapi;
+mod pages;
 mod replicas;
 mod robustness;
 mod settings;

@@ -85,3 +85,54 @@ impl Hardening {
 fn is_of_type(headers: &HeaderMap, prefix: &[u8]) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(prefix))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+    use crate::server::config::{Sources, keys::Key, load};
+
+    fn hardened(settings: &[(&str, &str)], kind: &'static str) -> HeaderMap {
+        let flags = settings.iter().map(|(name, value)| (Key::find(name).unwrap(), vec![(*value).to_owned()]));
+        let config = load(&Sources { flags: flags.collect(), ..Sources::default() }).unwrap().config;
+        let mut response = Response::new(Body::empty());
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        Hardening::new(&config).apply(response).headers().clone()
+    }
+
+    #[test]
+    fn only_pictures_go_as_far_as_the_cookie() {
+        let ui = ("cors_origins", "https://ui.example.org");
+        for (settings, kind, reach) in [
+            (&[][..], "image/png", "same-origin"),
+            (&[ui], "image/png", "same-site"),
+            (&[ui, ("cookie_same_site", "none")], "image/png", "cross-origin"),
+            (&[ui, ("cookie_same_site", "none")], "application/json", "same-origin"),
+            (&[ui, ("cookie_same_site", "none")], "text/html; charset=utf-8", "same-origin"),
+        ] {
+            assert_eq!(hardened(settings, kind)[RESOURCE_POLICY], reach, "{settings:?} {kind}");
+        }
+    }
+
+    #[test]
+    fn tls_is_asked_for_where_it_is() {
+        for (url, asked) in [("https://chorus.example.org", true), ("http://chorus.example.org", false)] {
+            let headers = hardened(&[("public_url", url)], "application/json");
+            assert_eq!(headers.contains_key(header::STRICT_TRANSPORT_SECURITY), asked, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_an_answer_brings_stays() {
+        let mut response = Response::new(Body::empty());
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+        let headers = Hardening::default().apply(response).headers().clone();
+        assert_eq!(
+            (&headers[header::CACHE_CONTROL], &headers[header::CONTENT_SECURITY_POLICY]),
+            (&HeaderValue::from_static("no-cache"), &HeaderValue::from_static("sandbox"))
+        );
+        assert!(!headers.contains_key("permissions-policy"), "that is for pages");
+    }
+}

@@ -36,7 +36,7 @@ use axum::Router;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use self::{cors::Origins, grpc::Core, http::App, headers::Hardening, index::About, rest::Transcoder};
+use self::{cors::Origins, grpc::Core, headers::Hardening, http::App, index::About, rest::Transcoder};
 use super::random::Random;
 
 /// What the transports are made of.

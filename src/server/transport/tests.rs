@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, response::Response, routing::post};
+use axum::{
+    Router,
+    body::Body,
+    response::Response,
+    routing::{get, post},
+};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use prost::Message;
@@ -33,7 +38,7 @@ const ORIGIN: &str = "https://ui.example.org";
 async fn transports() -> Transports {
     let parts = Parts {
         services: stub(),
-        pages: Router::new(),
+        pages: Router::new().route("/broken", get(broken)),
         origins: Origins::new([ORIGIN.to_owned()], Own::Loopback),
         hardening: Hardening::default(),
         request_timeout: Duration::from_secs(30),
@@ -228,6 +233,37 @@ async fn every_failure_has_the_same_shape() {
     let response = send(&app, "POST /openapi.json", &[], "").await;
     let allow: Vec<_> = response.headers().get_all(header::ALLOW).iter().collect();
     assert_eq!(allow, ["GET,HEAD"]);
+}
+
+/// Failures that no handler makes, and answers that are no JSON.
+#[tokio::test]
+async fn every_answer_tells_browsers_what_they_may_do() {
+    let app = transports().await.http;
+    let grpc_web = ["content-type: application/grpc-web+proto"];
+    let table: [(&str, &[&str], u16); 9] = [
+        ("GET /broken", &[], 500),
+        ("DELETE /api/rest/v1/workspaces/1", &[], 500),
+        ("GET /api/rest/v1/workspaces/1", &[], 200),
+        ("GET /api/rest/v1/organizations/1/logo", &[], 200),
+        ("GET /nothing", &[], 404),
+        ("PATCH /api/rest/v1/workspaces/1", &[], 405),
+        ("POST /chorus.v1.X/Y", &grpc_web, 200),
+        (
+            "OPTIONS /api/rest/v1/workspaces",
+            &["origin: https://ui.example.org", "access-control-request-method: GET"],
+            200,
+        ),
+        ("POST /api/rest/v1/workspaces", &["cookie: a=b", "origin: https://evil.example"], 403),
+    ];
+    for (line, headers, status) in table {
+        let response = send(&app, line, headers, "").await;
+        let text = |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap()).unwrap_or_default();
+        assert_eq!(response.status(), status, "{line}");
+        assert_eq!(text("x-content-type-options"), "nosniff", "{line}");
+        assert_eq!(text("cross-origin-resource-policy"), "same-origin", "{line}");
+        assert_eq!(text("cache-control"), "no-store", "{line}");
+        assert!(text("content-security-policy").starts_with("default-src 'none'"), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -138,7 +138,7 @@ function forget() {
     form.querySelector(".error").textContent = "";
   }
   showPasswords(false);
-  at("code-part").hidden = true;
+  document.querySelectorAll("div.code").forEach((part) => (part.hidden = true));
   at("enrolment").hidden = true;
   at("set-up").hidden = false;
   at("app-link").removeAttribute("href");
@@ -153,23 +153,27 @@ function showPasswords(shown) {
   }
 }
 
-onSubmit(at("sign-in").querySelector("form"), async (fields) => {
-  const request = { username: fields.username.value, password: fields.password.value };
-  if (fields.code.value.trim()) {
-    request.totp = fields.code.value.trim();
-  }
+/** Runs a call with the code of the form; asks for one, and answers undefined, if there has to be one. */
+async function withCode(fields, run) {
+  const totp = fields.code.value.trim();
   try {
-    await call("POST", "authentication/login", request);
+    return await run(totp ? { totp } : {});
   } catch (problem) {
     if (problem.reason !== "TWO_FACTOR_REQUIRED") {
       throw problem;
     }
-    at("code-part").hidden = false;
-    at("code").focus();
+    fields.code.closest("div").hidden = false;
+    fields.code.focus();
     notice("Your account has a second factor: enter its code.");
-    return;
+    return undefined;
   }
-  await show();
+}
+
+onSubmit(at("sign-in").querySelector("form"), async (fields) => {
+  const credentials = { username: fields.username.value, password: fields.password.value };
+  if (await withCode(fields, (code) => call("POST", "authentication/login", { ...credentials, ...code }))) {
+    await show();
+  }
 });
 
 onSubmit(at("change-password").querySelector("form"), async (fields) => {
@@ -183,8 +187,12 @@ onSubmit(at("change-password").querySelector("form"), async (fields) => {
 });
 
 onSubmit(at("set-up"), async (fields) => {
-  const reply = await call("POST", "users/me/totp/reset", { password: fields.proof.value });
-  fields.proof.value = "";
+  const proof = { password: fields.password.value };
+  const reply = await withCode(fields, (code) => call("POST", "users/me/totp/reset", { ...proof, ...code }));
+  if (!reply) {
+    return;
+  }
+  fields.password.value = fields.code.value = "";
   const { totpSecret: secret, totpRecoveryCodes: codes } = reply.result;
   const account = encodeURIComponent(`chorus:${fields.username.value}`);
   const link = `otpauth://totp/${account}?secret=${secret}&issuer=chorus`;
