@@ -20,6 +20,7 @@ use super::{
         decide::Roles,
         password::Hasher,
         sessions::{Lifetime, Sessions},
+        throttle::Throttle,
         token::Tokens,
     },
     clock::Clock,
@@ -120,7 +121,7 @@ impl Server {
         };
         let keyring = installation::keyring(&config, &db, &*random, &*clock).await?;
 
-        let hasher = Hasher::new(random.clone());
+        let hasher = Hasher::start(random.clone())?;
         let (visitors, first_admin) = users::bootstrap(&db, &config, &hasher, &*clock).await?;
         // at once: whatever fails from here on, the password is known
         if let Some(admin) = &first_admin {
@@ -135,6 +136,7 @@ impl Server {
             sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, visitors, roles),
             audit: audit::Writer::start(db.clone()),
             hasher,
+            throttle: Throttle::new(db.clone(), &keyring),
             clock,
             random: random.clone(),
             trusted_proxies: config.trusted_proxies.clone(),

@@ -20,6 +20,7 @@ mod replicas;
 mod robustness;
 mod settings;
 mod support;
+mod throttle;
 mod users;
 mod web_client;
 mod workspaces;

@@ -2,8 +2,9 @@
 //!
 //! A change writes its record in its own transaction ([`insert`]). Refusals and failures go through the [`Writer`], which
 //! collects what arrives within `GROUP` into one transaction and answers when it is on disk. More than
-//! `PER_SECOND` equal refusals a second (same actor or address, same action) are counted in one record instead of
-//! repeated, so that a flood of them fills neither the disk nor the writer.
+//! `PER_SECOND` equal refusals a second (same actor, or same address of nobody in particular, same action) are counted
+//! instead of repeated, and so are more than `VISITORS_PER_SECOND` from all addresses together, so that a flood of them
+//! fills neither the disk nor the writer. What is counted keeps what its calls have in common.
 
 use std::{
     collections::HashMap,
@@ -31,6 +32,10 @@ use crate::server::{
 const GROUP: Duration = Duration::from_millis(5);
 /// So many equal refusals are written one by one within a second.
 const PER_SECOND: i64 = 10;
+/// So many refusals of an action are written one by one within a second for callers who are not signed in.
+const VISITORS_PER_SECOND: i64 = 50;
+/// So many accounts that visitors name have a count of their own.
+const MOST_COUNTED: usize = 20;
 const WINDOW: Duration = Duration::from_secs(1);
 /// Records under way; more make callers wait.
 const QUEUE: usize = 1024;
@@ -100,13 +105,35 @@ impl Record {
         }
     }
 
-    /// What makes two refusals equal.
+    /// What makes two refusals equal. Those of visitors are, whatever account they name: how long an answer takes must
+    /// not tell whether it exists.
     fn key(&self) -> Key {
-        (self.actor_id, if self.actor_id.is_some() { None } else { self.address }, self.action, self.outcome)
+        (self.actor_id, self.action, self.outcome)
+    }
+
+    /// What makes two counted refusals one record, apart from their key.
+    fn subject(&self) -> (i64, Option<i64>, Option<i64>) {
+        (self.code, self.tenant_id, self.user_id)
+    }
+
+    /// Counts another call in this record, which keeps what they have in common. The request id stays that of the first.
+    fn add(&mut self, other: &Self) {
+        fn common<T: PartialEq>(mine: &mut Option<T>, other: &Option<T>) {
+            if *mine != *other {
+                *mine = None;
+            }
+        }
+        self.repeats = self.repeats.saturating_add(other.repeats);
+        common(&mut self.address, &other.address);
+        common(&mut self.tenant_id, &other.tenant_id);
+        common(&mut self.user_id, &other.user_id);
+        common(&mut self.workspace_id, &other.workspace_id);
+        common(&mut self.workbench_id, &other.workbench_id);
+        self.details.retain(|key, value| other.details.get(key) == Some(value));
     }
 }
 
-type Key = (Option<i64>, Option<IpAddr>, &'static str, &'static str);
+type Key = (Option<i64>, &'static str, &'static str);
 
 /// `CreateWorkspace` becomes `Create workspace`, with the way it ended.
 fn describe(action: &str, error: Option<&Error>) -> String {
@@ -194,8 +221,37 @@ impl Writer {
 /// Equal records within a second.
 struct Window {
     ends: Instant,
-    seen: i64,
-    counted: Option<Record>,
+    /// How many came from each address; those of an actor count as one.
+    from: HashMap<Option<IpAddr>, i64>,
+    written: i64,
+    counted: Vec<Record>,
+}
+
+impl Window {
+    fn begin() -> Self {
+        Self { ends: Instant::now() + WINDOW, from: HashMap::new(), written: 0, counted: Vec::new() }
+    }
+
+    /// Whether the record is to be written by itself.
+    fn takes(&mut self, record: &Record) -> bool {
+        let address = if record.actor_id.is_none() { record.address } else { None };
+        let seen = self.from.entry(address).or_default();
+        *seen += 1;
+        let due = *seen <= PER_SECOND && self.written < VISITORS_PER_SECOND;
+        self.written += i64::from(due);
+        due
+    }
+
+    /// Counts a record with those of the same subject, or, when there are many, with any of its kind.
+    fn count(&mut self, record: Record) {
+        let same = self.counted.iter().position(|known| known.subject() == record.subject());
+        let full = self.counted.len() >= MOST_COUNTED;
+        let like = || self.counted.iter().rposition(|known| full && known.code == record.code);
+        match same.or_else(like) {
+            Some(place) => self.counted[place].add(&record),
+            None => self.counted.push(record),
+        }
+    }
 }
 
 struct Loop {
@@ -240,21 +296,13 @@ impl Loop {
         due: &mut Vec<Record>,
         waiting: &mut Vec<oneshot::Sender<()>>,
     ) {
-        let window = self.windows.entry(record.key()).or_insert_with(|| Window {
-            ends: Instant::now() + WINDOW,
-            seen: 0,
-            counted: None,
-        });
-        window.seen += 1;
-        if window.seen <= PER_SECOND {
+        let window = self.windows.entry(record.key()).or_insert_with(Window::begin);
+        if window.takes(&record) {
             due.push(record);
             waiting.push(done);
             return;
         }
-        match &mut window.counted {
-            Some(counted) => counted.repeats += 1,
-            None => window.counted = Some(record),
-        }
+        window.count(record);
         let _ = done.send(()); // the caller may be gone
     }
 
@@ -264,7 +312,7 @@ impl Loop {
         self.windows.retain(|_, window| {
             let open = !all && window.ends > now;
             if !open {
-                counted.extend(window.counted.take());
+                counted.append(&mut window.counted);
             }
             open
         });
@@ -303,5 +351,66 @@ impl Loop {
 fn answer(waiting: Vec<oneshot::Sender<()>>) {
     for done in waiting {
         let _ = done.send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(user: Option<i64>, address: u8) -> Record {
+        Record {
+            tenant_id: Some(1),
+            actor_id: None,
+            actor_username: String::new(),
+            request_id: "r".into(),
+            action: "LoginUser",
+            rpc: "AuthenticationService/Authenticate",
+            outcome: "refused",
+            code: 16,
+            workspace_id: None,
+            workbench_id: None,
+            user_id: user,
+            address: Some(IpAddr::from([192, 0, 2, address])),
+            description: String::new(),
+            details: serde_json::Map::from_iter([("username".to_owned(), format!("{user:?}").into())]),
+            repeats: 1,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    /// How many of these are written by themselves; the others are counted.
+    fn written(window: &mut Window, records: impl Iterator<Item = Record>) -> i64 {
+        for record in records {
+            if !window.takes(&record) {
+                window.count(record);
+            }
+        }
+        window.written
+    }
+
+    #[tokio::test]
+    async fn one_address_is_counted_and_hides_no_other() {
+        let mut window = Window::begin();
+        assert_eq!(written(&mut window, (0..500).map(|_| refusal(Some(7), 1))), PER_SECOND);
+        assert_eq!(written(&mut window, [refusal(Some(7), 2)].into_iter()), PER_SECOND + 1);
+        let [counted] = &window.counted[..] else { panic!("{:?}", window.counted) };
+        assert_eq!((counted.repeats, counted.user_id, counted.address), (490, Some(7), refusal(None, 1).address));
+        assert_eq!(counted.details.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_flood_from_everywhere_is_a_few_records() {
+        let mut window = Window::begin();
+        assert_eq!(written(&mut window, (0..1000).map(|i| refusal(Some(7), (i % 250) as u8))), VISITORS_PER_SECOND);
+        let [counted] = &window.counted[..] else { panic!("{:?}", window.counted) };
+        assert_eq!((counted.repeats, counted.user_id, counted.address), (950, Some(7), None));
+
+        // and against everybody
+        written(&mut window, (0..1000).map(|i| refusal(Some(i), (i % 250) as u8)));
+        assert_eq!(window.counted.len(), MOST_COUNTED);
+        assert_eq!(window.counted.iter().map(|record| record.repeats).sum::<i64>(), 1950);
+        let last = window.counted.last().unwrap();
+        assert_eq!((last.user_id, last.details.len()), (None, 0), "nothing in common");
     }
 }

@@ -85,6 +85,18 @@ impl Key {
     pub fn expose(&self) -> &[u8; KEY_BYTES] {
         &self.secret
     }
+
+    /// A key for another use, named by the label. It says nothing about this one.
+    pub fn derive(&self, label: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
+        match Hmac::<Sha256>::new_from_slice(&*self.secret) {
+            Ok(mut mac) => {
+                mac.update(label);
+                Zeroizing::new(mac.finalize().into_bytes().into())
+            }
+            // HMAC takes keys of any length
+            Err(_) => Zeroizing::default(),
+        }
+    }
 }
 
 impl fmt::Debug for Key {
@@ -306,15 +318,8 @@ fn parse_key(line: &str) -> Option<Key> {
 }
 
 /// What only the holder of the key can compute, without use for anything else.
-fn proof(key: &Key) -> [u8; 32] {
-    match Hmac::<Sha256>::new_from_slice(&*key.secret) {
-        Ok(mut mac) => {
-            mac.update(b"chorus keyring fingerprint 1");
-            mac.finalize().into_bytes().into()
-        }
-        // HMAC takes keys of any length
-        Err(_) => [0; 32],
-    }
+fn proof(key: &Key) -> [u8; KEY_BYTES] {
+    *key.derive(b"chorus keyring fingerprint 1")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -4,30 +4,31 @@
 //!
 //! - a hash costs what OWASP asks of argon2id (19 MiB, 2 passes, 1 lane), and an unknown user costs the same as a
 //!   known one, so that the time of an answer does not tell who has an account;
-//! - few hashes run at once and few callers wait for them: a flood of sign-ins is turned away early instead of taking
-//!   the memory and the threads of everybody else;
+//! - hashes run in a [pool](super::hash_pool) that a flood of sign-ins can fill without slowing anybody else;
 //! - what is compared is compared in constant time, and no password appears in errors or logs.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use argon2::{
-    ARGON2ID_IDENT, Algorithm, Argon2, Params, PasswordHash, PasswordHasher as _, PasswordVerifier as _, Version,
+    ARGON2ID_IDENT, Algorithm, Argon2, Params, PasswordHash, Version,
+    password_hash::phc::{Output, ParamsString, Salt},
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Semaphore;
+use subtle::ConstantTimeEq as _;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-use super::password_policy;
+use super::{
+    hash_pool::{Memory, Pool, Turn},
+    password_policy,
+};
 use crate::server::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     random::Random,
 };
 
-/// Hashes that run at once.
-const RUNNING: usize = 2;
-/// Callers that may wait for one of them.
-const WAITING: usize = 62;
+pub use super::hash_pool::Rank;
+
 /// Length of a salt in bytes (RFC 9106, section 3.1).
 const SALT_BYTES: usize = 16;
 const PARAMS: Params = Params::DEFAULT;
@@ -49,10 +50,6 @@ pub enum Verdict {
     },
 }
 
-fn argon2() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, PARAMS)
-}
-
 /// The bytes that are hashed: in one Unicode form, since keyboards differ in how they compose letters (NIST SP
 /// 800-63B, section 5.1.1.2).
 fn normalise(password: &str) -> Zeroizing<String> {
@@ -60,37 +57,68 @@ fn normalise(password: &str) -> Zeroizing<String> {
 }
 
 /// The hash of a password, in PHC string format.
-pub fn hash(password: &str, random: &dyn Random) -> Result<String> {
+fn hash(password: &str, random: &dyn Random, memory: &mut Memory) -> Result<String> {
     let mut salt = [0; SALT_BYTES];
     random.fill(&mut salt);
-    let hash = argon2().hash_password_with_salt(normalise(password).as_bytes(), &salt).map_err(Error::internal)?;
+    let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
+    compute(Algorithm::Argon2id, Version::V0x13, PARAMS, password, &salt, &mut *output, memory)?;
+    let hash = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&PARAMS).map_err(Error::internal)?,
+        salt: Some(Salt::new(&salt).map_err(Error::internal)?),
+        hash: Some(Output::new(&*output).map_err(Error::internal)?),
+    };
     Ok(hash.to_string())
 }
 
 /// Compares a password with a stored hash. Without one, or with one that cannot be read, it does the work of one hash
 /// and says wrong.
-pub fn verify(password: &str, stored: Option<&str>) -> Verdict {
+fn verify(password: &str, stored: Option<&str>, memory: &mut Memory) -> Verdict {
     match stored.map(Stored::read) {
-        Some(Stored::Argon2(hash)) => {
-            if argon2().verify_password(normalise(password).as_bytes(), &*hash).is_ok() {
-                Verdict::Right { outdated: is_outdated(&hash) }
-            } else {
-                Verdict::Wrong
-            }
-        }
+        Some(Stored::Argon2(hash)) => match matches(password, &hash, memory) {
+            true => Verdict::Right { outdated: is_outdated(&hash) },
+            false => Verdict::Wrong,
+        },
         // bcrypt cuts at 72 bytes, and those hashes were made of the bytes as they were typed
         Some(Stored::Bcrypt(hash)) => match bcrypt::verify(password, hash) {
             Ok(true) => Verdict::Right { outdated: true },
             Ok(false) | Err(_) => Verdict::Wrong,
         },
         Some(Stored::Unknown) | None => {
-            let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
+            let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+            let salt = [0; SALT_BYTES];
             // its result is of no interest, its duration is
-            let _ = argon2().hash_password_into(normalise(password).as_bytes(), &[0; SALT_BYTES], &mut out);
-            std::hint::black_box(out);
+            let _ = compute(Algorithm::Argon2id, Version::V0x13, PARAMS, password, &salt, &mut output, memory);
+            std::hint::black_box(output);
             Verdict::Wrong
         }
     }
+}
+
+/// Whether the password has this hash. One that lacks a part matches nothing.
+fn matches(password: &str, stored: &PasswordHash, memory: &mut Memory) -> bool {
+    let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else { return false };
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str());
+    let version = stored.version.map_or(Ok(Version::V0x13), Version::try_from);
+    let (Ok(algorithm), Ok(version), Ok(params)) = (algorithm, version, Params::try_from(stored)) else { return false };
+    let mut output = Zeroizing::new(vec![0; expected.as_bytes().len()]);
+    compute(algorithm, version, params, password, salt, &mut output, memory).is_ok()
+        && bool::from(output.ct_eq(expected.as_bytes()))
+}
+
+fn compute(
+    algorithm: Algorithm,
+    version: Version,
+    params: Params,
+    password: &str,
+    salt: &[u8],
+    output: &mut [u8],
+    memory: &mut Memory,
+) -> Result<()> {
+    let blocks = memory.blocks(params.block_count());
+    let argon2 = Argon2::new(algorithm, version, params);
+    argon2.hash_password_into_with_memory(normalise(password).as_bytes(), salt, output, blocks).map_err(Error::internal)
 }
 
 enum Stored<'a> {
@@ -116,90 +144,94 @@ fn is_outdated(hash: &PasswordHash) -> bool {
     hash.algorithm != ARGON2ID_IDENT || params.m_cost() < PARAMS.m_cost() || params.t_cost() < PARAMS.t_cost()
 }
 
-/// Runs the hashes, a few at a time, away from the threads that serve calls.
+/// Computes hashes, a few at a time, away from the threads that serve calls.
 pub struct Hasher {
     random: Arc<dyn Random>,
-    running: Arc<Semaphore>,
-    line: Arc<Semaphore>,
+    pool: Pool,
 }
+
+/// A place in the line for one comparison.
+pub struct Comparison(Turn);
 
 impl Hasher {
     /// A hasher that takes its salts from this source.
-    pub fn new(random: Arc<dyn Random>) -> Self {
-        Self::with_limits(random, RUNNING, WAITING)
-    }
-
-    fn with_limits(random: Arc<dyn Random>, running: usize, waiting: usize) -> Self {
-        let line = Arc::new(Semaphore::new(running + waiting));
-        Self { random, running: Arc::new(Semaphore::new(running)), line }
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(random: Arc<dyn Random>) -> std::io::Result<Self> {
+        Ok(Self { random, pool: Pool::start()? })
     }
 
     /// The hash of a password that was checked before.
     pub async fn hash(&self, password: SecretString) -> Result<String> {
         let random = self.random.clone();
-        self.run(move || hash(password.expose_secret(), &*random)).await?
+        self.pool.queue(Rank::Known)?.run(move |memory| hash(password.expose_secret(), &*random, memory)).await?
     }
 
     /// The hash of a new password, if the policy accepts it. `field` is its JSON path; `names` are the user's names and
     /// e-mail address.
     pub async fn accept(&self, field: &'static str, password: SecretString, names: Vec<String>) -> Result<String> {
         let random = self.random.clone();
-        self.run(move || {
+        let work = move |memory: &mut Memory| {
             password_policy::check(field, password.expose_secret(), &names)?;
-            hash(password.expose_secret(), &*random)
-        })
-        .await?
+            hash(password.expose_secret(), &*random, memory)
+        };
+        self.pool.queue(Rank::Known)?.run(work).await?
     }
 
     /// A temporary password and its hash.
     pub async fn temporary(&self, names: Vec<String>) -> Result<(SecretString, String)> {
         let random = self.random.clone();
-        self.run(move || {
+        let work = move |memory: &mut Memory| {
             let password = password_policy::temporary(&*random, &names);
-            let hash = hash(password.expose_secret(), &*random)?;
+            let hash = hash(password.expose_secret(), &*random, memory)?;
             Ok((password, hash))
-        })
-        .await?
-    }
-
-    /// Compares a password with the stored hash, if there is one; the work is done in either case.
-    pub async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<Verdict> {
-        self.run(move || verify(password.expose_secret(), stored.as_deref())).await
-    }
-
-    /// Takes a place in the line, waits for a turn, works. The places are kept until the work is done, also when the
-    /// caller goes away, since the thread goes on.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let Ok(place) = self.line.clone().try_acquire_owned() else {
-            let text = "Too many people are signing in at this moment. Try again in a second.";
-            return Err(Error::new(Kind::Unavailable, "SIGN_IN_BUSY", text).retry_after(Duration::from_secs(1)));
         };
-        let turn = self.running.clone().acquire_owned().await.map_err(Error::internal)?;
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop((turn, place));
-            result
-        });
-        done.await.map_err(Error::internal)
+        self.pool.queue(Rank::Known)?.run(work).await?
+    }
+
+    /// Takes a place in the line for a comparison: before the try is counted, since there may be none.
+    ///
+    /// # Errors
+    /// `SIGN_IN_BUSY` when there is none.
+    pub fn queue(&self, rank: Rank) -> Result<Comparison> {
+        self.pool.queue(rank).map(Comparison)
+    }
+}
+
+impl Comparison {
+    /// Compares a password with the stored hash, if there is one; the work is done in either case.
+    pub async fn verify(self, password: SecretString, stored: Option<String>) -> Result<Verdict> {
+        self.0.run(move |memory| verify(password.expose_secret(), stored.as_deref(), memory)).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use argon2::{PasswordHasher as _, PasswordVerifier as _};
+
     use super::*;
-    use crate::server::random::SeededRandom;
+    use crate::server::{error::Kind, random::SeededRandom};
 
     const PASSWORD: &str = "a heron eats wet clocks";
 
     fn made() -> String {
-        hash(PASSWORD, &SeededRandom::new(1)).unwrap()
+        hash(PASSWORD, &SeededRandom::new(1), &mut Memory::default()).unwrap()
+    }
+
+    fn verify(password: &str, stored: Option<&str>) -> Verdict {
+        super::verify(password, stored, &mut Memory::default())
     }
 
     #[test]
     fn hashes_say_how_they_were_made() {
         let hash = made();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert_ne!(hash, super::hash(PASSWORD, &SeededRandom::new(2)).unwrap(), "the salt differs");
+        assert_ne!(
+            hash,
+            super::hash(PASSWORD, &SeededRandom::new(2), &mut Memory::default()).unwrap(),
+            "the salt differs"
+        );
     }
 
     #[test]
@@ -213,7 +245,7 @@ mod tests {
 
     #[test]
     fn letters_compare_in_one_form() {
-        let hash = hash("Zu\u{308}rich, e\u{301}t\u{e9}", &SeededRandom::new(1)).unwrap();
+        let hash = hash("Zu\u{308}rich, e\u{301}t\u{e9}", &SeededRandom::new(1), &mut Memory::default()).unwrap();
         assert_eq!(verify("Z\u{fc}rich, \u{e9}te\u{301}", Some(&hash)), Verdict::Right { outdated: false });
     }
 
@@ -254,32 +286,39 @@ mod tests {
         PASSWORD.into()
     }
 
-    #[tokio::test]
-    async fn the_line_is_bounded() {
-        let hasher = Hasher::with_limits(Arc::new(SeededRandom::new(1)), 1, 1);
-        let (first, second, third) =
-            tokio::join!(hasher.verify(secret(), None), hasher.verify(secret(), None), hasher.verify(secret(), None));
-        assert_eq!((first.unwrap(), second.unwrap()), (Verdict::Wrong, Verdict::Wrong));
-        let error = third.unwrap_err();
-        assert_eq!((error.kind(), error.reason()), (Kind::Unavailable, "SIGN_IN_BUSY"));
-        assert_eq!(hasher.verify(secret(), None).await.unwrap(), Verdict::Wrong, "the places are free again");
+    /// What is computed in memory of our own is what the crate itself computes.
+    #[test]
+    fn hashes_are_those_of_the_crate() {
+        let ours = PasswordHash::new(&made()).unwrap();
+        assert!(Argon2::default().verify_password(PASSWORD.as_bytes(), &ours).is_ok());
+        let mut salt = [0; SALT_BYTES];
+        SeededRandom::new(1).fill(&mut salt);
+        let theirs = Argon2::new(Algorithm::Argon2id, Version::V0x13, PARAMS);
+        assert_eq!(theirs.hash_password_with_salt(PASSWORD.as_bytes(), &salt).unwrap().to_string(), made());
+        // a larger hash and a smaller one in the memory of the one before
+        let mut memory = Memory::default();
+        for m in [64 * 1024, 8 * 1024, 19 * 1024] {
+            let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(m, 1, 1, None).unwrap());
+            let hash = hasher.hash_password_with_salt(PASSWORD.as_bytes(), &salt).unwrap().to_string();
+            assert!(matches!(super::verify(PASSWORD, Some(&hash), &mut memory), Verdict::Right { .. }), "{m}");
+            assert_eq!(super::verify("another", Some(&hash), &mut memory), Verdict::Wrong);
+        }
     }
 
     #[tokio::test]
     async fn new_passwords_pass_the_policy_first() {
-        let hasher = Hasher::new(Arc::new(SeededRandom::new(1)));
+        let hasher = Hasher::start(Arc::new(SeededRandom::new(1))).unwrap();
         let hash = hasher.accept("password", secret(), vec!["Ada".into()]).await.unwrap();
-        assert_eq!(hasher.verify(secret(), Some(hash)).await.unwrap(), Verdict::Right { outdated: false });
+        assert_eq!(
+            hasher.queue(Rank::Known).unwrap().verify(secret(), Some(hash)).await.unwrap(),
+            Verdict::Right { outdated: false }
+        );
         let error = hasher.accept("password", "short".into(), Vec::new()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Validation);
         let (temporary, hash) = hasher.temporary(vec!["ada".into()]).await.unwrap();
-        assert_eq!(hasher.verify(temporary, Some(hash)).await.unwrap(), Verdict::Right { outdated: false });
-    }
-
-    #[tokio::test]
-    async fn a_panic_frees_the_places() {
-        let hasher = Hasher::with_limits(Arc::new(SeededRandom::new(1)), 1, 0);
-        assert_eq!(hasher.run(|| panic!("on purpose")).await.unwrap_err().kind(), Kind::Internal);
-        assert_eq!(hasher.run(|| 1).await.unwrap(), 1);
+        assert_eq!(
+            hasher.queue(Rank::Known).unwrap().verify(temporary, Some(hash)).await.unwrap(),
+            Verdict::Right { outdated: false }
+        );
     }
 }

@@ -200,14 +200,19 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     Ok(Some(token))
 }
 
-/// The token of the cookie: the first one that is not empty, since a browser may send several for nested paths.
+/// The token of the cookie.
 pub fn cookie_token(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, value)| *name == COOKIE_NAME && !value.is_empty()).map(|(_, value)| value)
+    cookie(headers, COOKIE_NAME)
 }
 
-/// How the cookie is set: for this host only, for every path, out of reach of scripts.
+/// The cookie of this name: the first one that is not empty, since a browser may send several for nested paths.
+pub fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, value)| *name == wanted && !value.is_empty()).map(|(_, value)| value)
+}
+
+/// How cookies are set: for this host only, out of reach of scripts.
 #[derive(Debug, Clone, Copy)]
 pub struct CookiePolicy {
     /// When other sites' pages cause it to be sent.
@@ -219,15 +224,20 @@ pub struct CookiePolicy {
 impl CookiePolicy {
     /// The `Set-Cookie` that keeps the token in the browser until it expires.
     pub fn set(&self, token: &str, expires: DateTime<Utc>) -> Result<HeaderValue> {
-        self.header(token, expires)
+        self.header(COOKIE_NAME, token, "/", expires)
+    }
+
+    /// The `Set-Cookie` of another value, sent back to this path and those below.
+    pub fn set_other(&self, name: &str, value: &str, path: &str, expires: DateTime<Utc>) -> Result<HeaderValue> {
+        self.header(name, value, path, expires)
     }
 
     /// The `Set-Cookie` that removes the token from the browser.
     pub fn clear(&self) -> Result<HeaderValue> {
-        self.header("", DateTime::UNIX_EPOCH)
+        self.header(COOKIE_NAME, "", "/", DateTime::UNIX_EPOCH)
     }
 
-    fn header(&self, token: &str, expires: DateTime<Utc>) -> Result<HeaderValue> {
+    fn header(&self, name: &str, value: &str, path: &str, expires: DateTime<Utc>) -> Result<HeaderValue> {
         let same_site = match self.same_site {
             CookieSameSite::Strict => "Strict",
             CookieSameSite::Lax => "Lax",
@@ -235,7 +245,7 @@ impl CookiePolicy {
         };
         let secure = if self.secure { "; Secure" } else { "" };
         let expires = expires.format("%a, %d %b %Y %H:%M:%S GMT");
-        let text = format!("{COOKIE_NAME}={token}; Path=/; HttpOnly; SameSite={same_site}{secure}; Expires={expires}");
+        let text = format!("{name}={value}; Path={path}; HttpOnly; SameSite={same_site}{secure}; Expires={expires}");
         let mut value = HeaderValue::try_from(text).map_err(Error::internal)?;
         value.set_sensitive(true);
         Ok(value)

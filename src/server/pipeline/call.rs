@@ -21,7 +21,9 @@ use crate::server::{
         caller::Caller,
         catalogue::Permission,
         decide::{Target, Visible, denied},
+        throttle::{Attempt, Device},
     },
+    db::fold,
     error::{Error, Result},
 };
 
@@ -37,6 +39,10 @@ pub struct Call {
     pub address: Option<IpAddr>,
     /// The client's name for itself, cut to a sensible length.
     pub user_agent: String,
+    /// The device that the client shows.
+    pub device: Option<Device>,
+    /// Whether the client is a browser, which keeps cookies.
+    pub from_browser: bool,
     /// When the call arrived; every row that the call writes carries this time.
     pub now: DateTime<Utc>,
     pub(super) shared: Arc<Shared>,
@@ -153,6 +159,17 @@ impl Authorized {
     /// When the call arrived.
     pub fn now(&self) -> DateTime<Utc> {
         self.call.now
+    }
+
+    /// Counts a try of the caller to show a password or code of the own account: call it before that is checked, and
+    /// [`Attempt::succeeded`] when it was right. Whoever stole the session must not guess the rest.
+    ///
+    /// # Errors
+    /// `SIGN_IN_THROTTLED` when there were too many wrong ones.
+    pub async fn attempt(&self) -> Result<Attempt> {
+        let throttle = &self.call.shared.throttle;
+        let session = self.session().map(|session| &**session).unwrap_or_default();
+        throttle.admit(throttle.inside(&fold(&self.account().username), session), self.now()).await
     }
 }
 

@@ -24,7 +24,14 @@ use super::{
     rpc::{Rpc, When},
 };
 use crate::server::{
-    access::{address, audit, caller::Caller, password::Hasher, sessions::Sessions, token},
+    access::{
+        address, audit,
+        caller::Caller,
+        password::Hasher,
+        sessions::Sessions,
+        throttle::{Device, Throttle},
+        token,
+    },
     clock::Clock,
     config::Network,
     error::{Error, Kind, Result},
@@ -40,6 +47,8 @@ pub struct Shared {
     pub audit: audit::Writer,
     /// Password hashing on a bounded pool.
     pub hasher: Hasher,
+    /// Wrong passwords and codes, counted.
+    pub throttle: Throttle,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and secrets.
@@ -172,6 +181,9 @@ impl Gate {
             instance: origin.map_or_else(|| rpc.path.into(), |o| o.instance.clone()),
             address: address::client(origin.and_then(|o| o.peer), headers, &self.0.trusted_proxies),
             user_agent: user_agent.chars().take(256).collect(),
+            device: Device::of(headers),
+            // browsers name the origin of every write, programs do not
+            from_browser: headers.contains_key(header::ORIGIN),
             now: self.0.clock.now(),
             shared: self.0.clone(),
             record: Mutex::new(Subjects::default()),

@@ -23,6 +23,7 @@ use crate::server::{
         keyring::Keyring,
         password::Hasher,
         sessions::{Lifetime, Sessions},
+        throttle::Throttle,
         token::Tokens,
     },
     clock::{Clock, ManualClock},
@@ -82,16 +83,12 @@ impl World {
             sql(statement).bind(clock.now()).run(&db).await.unwrap();
         }
         let lifetime = Lifetime { idle: TimeDelta::hours(12), absolute: TimeDelta::days(7) };
+        let keyring = Keyring::generate(&*random, &*clock);
         let shared = Arc::new(Shared {
-            sessions: Sessions::new(
-                db.clone(),
-                Tokens::new(&Keyring::generate(&*random, &*clock)),
-                lifetime,
-                1,
-                Roles::built_in(true),
-            ),
+            sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, 1, Roles::built_in(true)),
             audit: audit::Writer::start(db.clone()),
-            hasher: Hasher::new(random.clone()),
+            hasher: Hasher::start(random.clone()).unwrap(),
+            throttle: Throttle::new(db.clone(), &keyring),
             clock: clock.clone(),
             random,
             trusted_proxies: Vec::new(),

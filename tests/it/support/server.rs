@@ -12,7 +12,7 @@ use chorus::{
     proto,
     server::{
         Server,
-        access::{caller::Account, keyring::Keyring},
+        access::{caller::Account, keyring::Keyring, throttle::Throttle},
         clock::{Clock, ManualClock},
         config::{self, keys::Key},
         db::{Db, fold, sql},
@@ -194,6 +194,11 @@ impl TestServer {
     /// Makes the server see at once what a test changed behind its back.
     pub fn forget(&self) {
         self.server.shared().sessions.forget();
+    }
+
+    /// Its throttle, to fill buckets without the price of a hash.
+    pub fn throttle(&self) -> &Throttle {
+        &self.server.shared().throttle
     }
 
     /// Makes a tenant.

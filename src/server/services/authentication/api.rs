@@ -1,12 +1,13 @@
 //! The RPCs of signing in and out. A session's token is in the reply, for programs, and in the cookie, for browsers.
+//! A second cookie lets the throttle know the browser again; it opens nothing.
 
 use http::header::SET_COOKIE;
 
-use super::Authentication;
+use super::{Authentication, SignedIn};
 use crate::{
     proto::v1,
     server::{
-        access::{sessions::Opened, token::CookiePolicy},
+        access::{sessions::Opened, throttle, token::CookiePolicy},
         error::Result,
         pipeline::{Authorized, generated::AuthenticationHandlers},
     },
@@ -30,8 +31,14 @@ impl AuthenticationHandlers for Authentication {
 
     async fn authenticate(&self, call: Authorized, request: v1::Credentials) -> Result<v1::AuthenticationReply> {
         let v1::Credentials { username, password, totp } = request;
-        let opened = self.sign_in(&call, &username, password.into(), &totp).await?;
+        let SignedIn { opened, device } = self.sign_in(&call, &username, password.into(), &totp).await?;
         let token = self.hand_out(&call, opened)?;
+        if let Some(device) = device {
+            let expires = call.now() + throttle::KNOWN_FOR;
+            let cookie =
+                self.cookie().set_other(throttle::DEVICE_COOKIE, &device.text(), throttle::DEVICE_PATH, expires)?;
+            call.call().reply_header(SET_COOKIE, cookie);
+        }
         Ok(v1::AuthenticationReply { result: Some(v1::AuthenticationResult { token }) })
     }
 

@@ -1,12 +1,14 @@
 //! Signing in and out with a password that this server keeps.
 //!
 //! ```text
-//! user name, password ──► row of an active account ──► password ──► second factor ──► session ──► token + cookie
+//! user name, password ──► row of an active account ──► throttle ──► password ──► second factor ──► session ──► token + cookies
 //! ```
 //!
 //! What always holds:
 //!
 //! - whatever is wrong (no such user, disabled, deleted, another password) gets one answer, and costs one password hash;
+//! - a try is counted before the password is looked at, and counts until it turns out to be right, whatever becomes of
+//!   the call; who has to wait hears so before any hash, whether or not the account exists or the password is right;
 //! - a session opens only while the account is active and has the password that was checked;
 //! - a password whose hash is of an older kind is hashed anew in the transaction of the sign-in;
 //! - a sign-in clears away the user's sessions that ended more than a day ago, so that their number stays bounded;
@@ -19,9 +21,15 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use self::store::Found;
 use super::{Base, roles};
 use crate::server::{
-    access::{caller::Account, password::Verdict, sessions::Opened},
+    access::{
+        caller::Account,
+        password::{Rank, Verdict},
+        sessions::Opened,
+        throttle::{self, Attempt, Device},
+    },
     db::fold,
     error::{Error, Kind, Result},
     pipeline::Authorized,
@@ -42,38 +50,47 @@ impl Authentication {
     }
 
     /// Opens a session for whoever has this user name and password.
-    async fn sign_in(&self, call: &Authorized, username: &str, password: SecretString, totp: &str) -> Result<Opened> {
-        let found = store::find(&self.base.db, call, &fold(username)).await?;
+    async fn sign_in(&self, call: &Authorized, username: &str, password: SecretString, totp: &str) -> Result<SignedIn> {
+        let username = fold(username);
+        let found = store::find(&self.base.db, call, &username).await?;
         if let Some(found) = &found {
-            // for the record only: the answer does not tell whether the user exists
-            let mut subjects = call.call().subjects();
-            subjects.user = Some(found.account.id);
-            subjects.tenant = Some(found.account.tenant_id);
-            // what matches no account is not kept: people type their password there
-            subjects.detail("username", &found.account.username);
-            subjects.verified = true;
+            note(call, &found.account);
         }
+        let (shared, now) = (call.call().shared(), call.now());
+        let door = shared.throttle.outside(&username, call.call().address, call.call().device.as_ref());
+        let rank = match shared.throttle.look(&door, now).await? {
+            true => Rank::Known,
+            false => Rank::Stranger,
+        };
+        let turn = shared.hasher.queue(rank)?;
+        let attempt = shared.throttle.admit(door, now).await?;
         let stored = found.as_ref().map(|found| found.password_hash.clone());
-        let hasher = &call.call().shared().hasher;
-        let (Verdict::Right { outdated }, Some(found)) = (hasher.verify(password.clone(), stored).await?, found) else {
+        let (Verdict::Right { outdated }, Some(found)) = (turn.verify(password.clone(), stored).await?, found) else {
             return Err(wrong());
         };
         if found.account.totp_enabled {
+            attempt.give_back(&self.base.db).await?;
             return Err(second_factor(totp));
         }
         let renewed = match outdated {
-            true => Some(hasher.hash(password).await?),
+            true => Some(shared.hasher.hash(password).await?),
             false => None,
         };
-        self.open(call, &found.account, &found.password_hash, renewed.as_deref()).await
+        self.open(call, &found, renewed.as_deref(), attempt).await
     }
 
-    async fn open(&self, call: &Authorized, account: &Account, checked: &str, renewed: Option<&str>) -> Result<Opened> {
-        let shared = call.call().shared();
+    async fn open(
+        &self,
+        call: &Authorized,
+        found: &Found,
+        renewed: Option<&str>,
+        attempt: Attempt,
+    ) -> Result<SignedIn> {
+        let (shared, account) = (call.call().shared(), &found.account);
         let mut change = self.base.db.begin(call).await?;
         roles::lock_user(&mut change, account.id).await?;
         // the password was checked outside of the transaction
-        if !store::confirm(&mut change, call, account.id, checked, renewed).await? {
+        if !store::confirm(&mut change, call, account.id, &found.password_hash, renewed).await? {
             return Err(wrong());
         }
         // what ended lately stays for whoever looks into an incident
@@ -84,9 +101,39 @@ impl Authentication {
         let from = (call.call().user_agent.as_str(), address.as_str());
         let id = shared.random.uuid().to_string();
         let opened = shared.sessions.open(&mut change, account, &id, from, call.now()).await?;
+        let device = device(call, &attempt);
+        attempt.succeeded_at(&shared.throttle, &mut change, device.as_ref()).await?;
         call.call().subjects().actor = Some((account.tenant_id, account.id, account.username.clone()));
         change.commit().await?;
-        Ok(opened)
+        Ok(SignedIn { opened, device })
+    }
+}
+
+/// What a sign-in gives.
+struct SignedIn {
+    opened: Opened,
+    /// What a browser shall show at the next sign-in.
+    device: Option<Device>,
+}
+
+/// Says for the record who is meant; the answer does not tell whether the user exists. What matches no account is not
+/// kept: people type their password there.
+fn note(call: &Authorized, account: &Account) {
+    let mut subjects = call.call().subjects();
+    subjects.user = Some(account.id);
+    subjects.tenant = Some(account.tenant_id);
+    subjects.detail("username", &account.username);
+    subjects.verified = true;
+}
+
+/// The device as which a browser is known from now on: a new one, unless the account knows it already. Only where the
+/// cookie would come back.
+fn device(call: &Authorized, attempt: &Attempt) -> Option<Device> {
+    let call = call.call();
+    match call.from_browser && call.instance.starts_with(throttle::DEVICE_PATH) {
+        true if attempt.by_known_device() => call.device.clone(),
+        true => Some(Device::new(&*call.shared().random)),
+        false => None,
     }
 }
 

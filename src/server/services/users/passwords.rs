@@ -9,7 +9,8 @@ use super::{INTERNAL, Users, accounts::note, names, not_found, store};
 use crate::{
     proto::v1,
     server::{
-        access::password::Verdict,
+        access::password::{Rank, Verdict},
+        db::fold,
         error::{Error, Kind, Result},
         pipeline::Authorized,
         services::roles,
@@ -23,19 +24,24 @@ impl Users {
         let v1::UpdatePasswordRequest { current_password, new_password } = request;
         let same = current_password == new_password;
         let hasher = &call.call().shared().hasher;
-        let verdict = hasher.verify(current_password.into(), user.password_hash.clone()).await?;
+        let turn = hasher.queue(Rank::Known)?;
+        let attempt = call.attempt().await?;
+        let verdict = turn.verify(current_password.into(), user.password_hash.clone()).await?;
         let (Verdict::Right { .. }, Some(old)) = (verdict, user.password_hash) else {
             let text = "The current password is wrong.";
             return Err(Error::new(Kind::InvalidCredentials, "INVALID_CREDENTIALS", text));
         };
-        if same {
-            return Err(Error::field(
-                "newPassword",
-                "password.same",
-                "This is the password that you have. Choose another.",
-            ));
-        }
-        let new = hasher.accept("newPassword", new_password.into(), names(&user.account)).await?;
+        let accepted = match same {
+            true => Err(same_password()),
+            false => hasher.accept("newPassword", new_password.into(), names(&user.account)).await,
+        };
+        let new = match accepted {
+            Ok(new) => new,
+            Err(error) => {
+                attempt.give_back(&self.base.db).await?;
+                return Err(error);
+            }
+        };
 
         let mut change = self.base.db.begin(call).await?;
         roles::lock_user(&mut change, call.id()).await?;
@@ -49,6 +55,7 @@ impl Users {
         if let Some(session) = session {
             sessions.lift_restriction(&mut change, session).await?;
         }
+        attempt.succeeded(&mut change).await?;
         change.access_changed();
         note(call, &user.account);
         change.commit().await
@@ -76,9 +83,15 @@ impl Users {
             return Err(not_found(id));
         }
         self.sign_out(&mut change, call, id).await?;
+        // who was kept waiting by others' guesses gets in with the new one
+        call.call().shared().throttle.forgive(&mut change, &fold(&account.username), call.now()).await?;
         change.access_changed();
         note(call, &account);
         change.commit().await?;
         Ok(password)
     }
+}
+
+fn same_password() -> Error {
+    Error::field("newPassword", "password.same", "This is the password that you have. Choose another.")
 }

@@ -47,9 +47,10 @@ use crate::{
 };
 
 /// Request headers that the gRPC side sees.
-static INCOMING: [HeaderName; 7] = [
+static INCOMING: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::COOKIE,
+    header::ORIGIN,
     header::USER_AGENT,
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
