@@ -49,6 +49,21 @@ fn signing_in_and_out() {
 }
 
 #[test]
+fn guessing_a_password() {
+    let server = Server::start();
+    let mut shell = Shell::new(&server.grpc);
+    let mut guess = |password| shell.run_with("login --username chorus --password-stdin", password);
+    for _ in 0..5 {
+        assert_eq!(guess("wrong").code, 4);
+    }
+    let refused = guess(ADMIN_PASSWORD);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    for part in ["too many wrong tries. Wait ", " seconds, then try again [SIGN_IN_THROTTLED]", "user reset-password"] {
+        assert!(refused.stderr.contains(part), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn users() {
     let server = Server::start();
     let mut shell = signed_in(&server);
