@@ -163,7 +163,8 @@ async fn outcome(server: &TestServer, rpc: &Rpc, request: DynamicMessage) -> Out
             | Code::AlreadyExists
             | Code::PermissionDenied
             | Code::Unauthenticated
-            | Code::FailedPrecondition,
+            | Code::FailedPrecondition
+            | Code::ResourceExhausted,
         ) if result.as_ref().is_err_and(|failure| !failure.reason.is_empty()) => Outcome::Refused,
         Err(_) => Outcome::Broken(format!("{}: {result:?} {request:?}", rpc.label())),
     }

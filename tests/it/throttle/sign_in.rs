@@ -272,7 +272,8 @@ async fn refused_tries_are_recorded_and_a_flood_of_them_is_counted() {
     let tries = stream::iter(&addresses).map(|from| sign_in_from(&server, from, "chorus", "wrong"));
     tries.buffer_unordered(16).for_each(async |reply| throttled(&reply, "60")).await;
 
-    let db = server.stop().await.unwrap().open().await;
+    let database = server.stop().await.unwrap();
+    let db = database.open().await;
     let records: Vec<(String, i64, Option<i64>, i64, String)> =
         sql("SELECT outcome, code, user_id, repeats, CAST(details AS TEXT) FROM audit_log ORDER BY id")
             .all(&db)
