@@ -38,6 +38,7 @@ complete -c chorus -n "__fish_chorus_needs_command" -f -a "user" -d 'Manage user
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "role" -d 'See roles, grant and revoke them'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "workspace" -d 'Manage workspaces and their members'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "notification" -d 'Read your notifications'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "audit" -d 'Read the audit trail: who did what, and how it ended'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "server" -d 'Ask how the server is'
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l config -d 'Configuration file in YAML; may be repeated, later files win' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l listen -d 'Address and port of the HTTP listener: REST, gRPC-web, documentation, metrics, health [default: 127.0.0.1:5000]' -r
@@ -182,6 +183,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand login" -l profile -d 'Prof
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -195,6 +197,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand logout" -l profile -d 'Pro
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -208,6 +211,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l profile -d 'Pro
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -220,6 +224,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand password" -l profile -d 'P
 complete -c chorus -n "__fish_chorus_using_subcommand password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -233,6 +238,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -265,6 +271,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -278,6 +285,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -295,6 +303,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -315,6 +324,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -327,6 +337,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -340,6 +351,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -352,6 +364,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -364,6 +377,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -376,6 +390,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_
 complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -396,6 +411,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -408,6 +424,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -422,6 +439,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -438,6 +456,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -452,6 +471,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -481,6 +501,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -494,6 +515,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -523,6 +545,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -555,6 +578,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -569,6 +593,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -591,6 +616,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -604,6 +630,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -619,6 +646,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fi
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -637,6 +665,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_s
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -652,6 +681,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_s
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -660,11 +690,78 @@ complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_s
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -f -a "list" -d 'List records, newest first'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -f -a "export" -d 'Write all records as newline-delimited JSON, oldest first'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'Only records since then: so long ago (90m, 24h, 7d), a day, or a day and a time, in UTC' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l until -d 'Only records until then' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l actor -d 'Only what this user did: the id, the user name as the records show it, or @me' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only what was done to this user: id, user name, or @me' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l workspace -d 'Only what was done to this workspace: id or name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l workbench -d 'Only what was done to this workbench' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l action -d 'Only this action, such as CreateWorkspace' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l outcome -d 'Only calls that ended like this' -r -f -a "ok\t'It was done'
+refused\t'The caller may not'
+failed\t'It could not be done'"
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l mine -d 'Only what you did yourself'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l since -d 'Only records since then: so long ago (90m, 24h, 7d), a day, or a day and a time, in UTC' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l until -d 'Only records until then' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l actor -d 'Only what this user did: the id, the user name as the records show it, or @me' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l user -d 'Only what was done to this user: id, user name, or @me' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l workspace -d 'Only what was done to this workspace: id or name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l workbench -d 'Only what was done to this workbench' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l action -d 'Only this action, such as CreateWorkspace' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l outcome -d 'Only calls that ended like this' -r -f -a "ok\t'It was done'
+refused\t'The caller may not'
+failed\t'It could not be done'"
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l after -d 'Only records after the one with this id: go on where an earlier export ended' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l file -d 'Write to this file, in one step and readable for you only, instead of standard output' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l mine -d 'Only what you did yourself'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -678,6 +775,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_su
 complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r

@@ -22,7 +22,8 @@ use super::{
     trace,
 };
 use crate::proto::v1::{
-    ChorusErrorCode, authentication_service_client::AuthenticationServiceClient,
+    ChorusErrorCode, audit_service_client::AuditServiceClient,
+    authentication_service_client::AuthenticationServiceClient,
     authorization_service_client::AuthorizationServiceClient, health_service_client::HealthServiceClient,
     notification_service_client::NotificationServiceClient, user_service_client::UserServiceClient,
     workspace_service_client::WorkspaceServiceClient,
@@ -154,6 +155,11 @@ impl Session {
             _ => error,
         }
     }
+}
+
+/// The audit trail.
+pub fn audit(channel: Channel) -> AuditServiceClient<Channel> {
+    AuditServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
 }
 
 /// Signing in and out.

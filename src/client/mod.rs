@@ -29,6 +29,7 @@ mod commands;
 mod connect;
 mod credentials;
 mod error;
+mod moment;
 mod output;
 mod paging;
 mod profile;
@@ -101,7 +102,7 @@ pub async fn run(command: Command, globals: Globals) -> ExitCode {
 fn report(error: &Error, format: Format) {
     let text = match format {
         _ if error.exit() == Exit::Interrupted => return,
-        Format::Json => output::escape::json(&error.json()).into_owned(),
+        Format::Json | Format::Ndjson => output::escape::json(&error.json()).into_owned(),
         _ => error.to_string(),
     };
     // every part of it is escaped already; when nobody listens any more, the exit code still tells

@@ -179,6 +179,77 @@ fn roles_and_notifications() {
 }
 
 #[test]
+fn audit_trail() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    shell.run("workspace create genomics");
+    create_user(&mut shell, "ada", "Ada", "Lovelace");
+    shell.run("workspace member add genomics ada --role WorkspaceAdmin");
+    create_user(&mut shell, "bob", "Bob", "Ross");
+    let mut ada = Shell::new(&server.grpc);
+    ada.run_with("login --username ada --password-stdin", PASSWORD);
+    ada.run("user delete bob --yes");
+    shell.run("audit list");
+    shell.run("audit list --workspace genomics -o wide");
+    shell.run("audit list --actor ada --outcome refused -o json");
+    shell.run("audit list --since 24h --action CreateUser --limit 1");
+    shell.run("audit list --until 2020-01-01");
+    shell.run("audit list --mine -o name --limit 2");
+    shell.run("audit list --since yesterday");
+    shell.run("audit list --outcome maybe");
+    shell.run("audit export");
+    shell.run("audit export --after 3 --action AddWorkspaceMember");
+    shell.run("audit export --after 99");
+    shell.run("audit export -o yaml");
+    golden("tests/it/data/cli/audit.txt", &shell.transcript());
+    // what somebody else may read
+    ada.run("audit list");
+    ada.run("audit list --workspace genomics -o name");
+    ada.run("audit list --user @me -o name");
+    ada.run("audit list --user 1");
+    ada.run("audit list --actor chorus");
+    ada.run("audit list --actor ada --action LoginUser -o name");
+    ada.run("audit list --workbench 5");
+    golden("tests/it/data/cli/audit-of-others.txt", &ada.transcript());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_is_whole_and_private_or_not_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    for number in 0..3 {
+        shell.run(&format!("workspace create w{number}"));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trail.ndjson");
+    let answer = shell.run(&format!("audit export --file {}", file.display()));
+    assert_eq!((answer.code, answer.stdout.as_str()), (0, ""), "{}", answer.stderr);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = fs::read_to_string(&file).unwrap();
+    let ids: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert!(ids.len() >= 4 && ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    assert!(answer.stderr.contains(&format!("--after {}", ids.last().unwrap())), "{}", answer.stderr);
+    assert_eq!(shell.run("audit export").stdout, text);
+    let rest = shell.run(&format!("audit export --after {}", ids[1])).stdout;
+    assert_eq!(rest.lines().count(), ids.len() - 2);
+    assert!(text.ends_with(&rest));
+
+    // a failure leaves the old file, says so, and leaves nothing else behind
+    let answer = shell.run(&format!("audit export --file {} --server http://127.0.0.1:9", file.display()));
+    assert_ne!(answer.code, 0);
+    assert!(answer.stderr.contains("was not written"), "{}", answer.stderr);
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    let answer = shell.run("audit export --file /no/such/folder/trail.ndjson");
+    assert_eq!(answer.code, 1);
+}
+
+#[test]
 fn no_server_and_wrong_usage() {
     // nothing listens on the discard port
     let mut shell = Shell::new("http://127.0.0.1:9");

@@ -7,6 +7,8 @@ use prost_types::Timestamp;
 
 use super::{Context, Globals, error::Result};
 
+mod audit;
+mod audit_export;
 mod login;
 mod member;
 mod notification;
@@ -49,6 +51,9 @@ pub enum Command {
     /// Read your notifications
     #[command(subcommand)]
     Notification(notification::Command),
+    /// Read the audit trail: who did what, and how it ended
+    #[command(subcommand)]
+    Audit(Box<audit::Command>),
     /// Ask how the server is
     #[command(subcommand)]
     Server(server::Command),
@@ -66,6 +71,7 @@ impl Command {
             Self::Role(command) => command.run(&mut Context::open(globals)?).await,
             Self::Workspace(command) => command.run(&mut Context::open(globals)?).await,
             Self::Notification(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Audit(command) => command.run(&mut Context::open(globals)?).await,
             Self::Server(command) => command.run(&mut Context::open(globals)?).await,
         }
     }
@@ -73,6 +79,11 @@ impl Command {
 
 /// Which RPC serves which command, for `docs/api-coverage.md`.
 pub const COVERAGE: &[(&str, &str)] = &[
+    ("AuditService/ListActorAudit", "audit list"),
+    ("AuditService/ListPlatformAudit", "audit list"),
+    ("AuditService/ListUserAudit", "audit list"),
+    ("AuditService/ListWorkbenchAudit", "audit list"),
+    ("AuditService/ListWorkspaceAudit", "audit list"),
     ("AuthenticationService/Authenticate", "login"),
     ("AuthenticationService/Logout", "logout"),
     ("AuthorizationService/ListPermissions", "role permissions"),
@@ -123,7 +134,8 @@ mod tests {
         _command: Command,
     }
 
-    const SOURCES: [&str; 9] = [
+    const SOURCES: [&str; 10] = [
+        include_str!("audit.rs"),
         include_str!("login.rs"),
         include_str!("member.rs"),
         include_str!("notification.rs"),

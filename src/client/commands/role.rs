@@ -167,6 +167,13 @@ async fn roles(session: &Session) -> Result<Vec<AuthorizationRole>> {
     Ok(call.await?.result.unwrap_or_default().roles)
 }
 
+/// Whether a role of the user grants a permission that needs no context.
+pub(super) async fn holds(session: &Session, user: &User, permission: &str) -> Result<bool> {
+    let granting = |role: &AuthorizationRole| role.permissions.iter().any(|granted| granted == permission);
+    let held = |role: &AuthorizationRole| user.roles_with_context.iter().any(|held| held.name == role.name);
+    Ok(roles(session).await?.iter().any(|role| granting(role) && held(role)))
+}
+
 /// The role with this name, in any letter case.
 async fn definition(session: &Session, name: &str) -> Result<AuthorizationRole> {
     let roles = roles(session).await?;

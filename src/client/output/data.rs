@@ -12,6 +12,7 @@ use serde::{
     ser::{SerializeMap as _, SerializeSeq as _},
 };
 
+use super::escape;
 use crate::{
     client::error::{Error, Result},
     proto,
@@ -24,6 +25,12 @@ pub fn reflect(name: &str, message: &impl prost::Message) -> Result<DynamicMessa
         .ok_or_else(|| Error::failure(format!("this client does not know the message {name}")))?;
     DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
         .map_err(|error| Error::failure(format!("cannot read {name}: {error}")))
+}
+
+/// The message as JSON on one line, fit for a terminal.
+pub fn line(name: &str, message: &impl prost::Message) -> Result<String> {
+    let text = serde_json::to_string(&Rest(&reflect(name, message)?)).map_err(|e| Error::failure(e.to_string()))?;
+    Ok(escape::json(&text).into_owned())
 }
 
 /// A message in the form of the REST API.

@@ -25,11 +25,16 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Whether lines of text have nothing that a terminal would obey.
+pub fn is_harmless(text: &str) -> bool {
+    !text.chars().any(|c| c != '\n' && is_hidden(c))
+}
+
 /// JSON text with the same characters as JSON escapes. Characters below U+0020 are escaped in JSON already; the others only
 /// occur inside its strings, so replacing them anywhere keeps the meaning.
 pub fn json(text: &str) -> Cow<'_, str> {
     let needs_escape = |c: char| c != '\n' && is_hidden(c);
-    if !text.chars().any(needs_escape) {
+    if is_harmless(text) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);

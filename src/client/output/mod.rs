@@ -32,6 +32,8 @@ pub enum Format {
     Wide,
     /// JSON as the REST API has it; stable, for programs.
     Json,
+    /// The same data, one JSON object per line.
+    Ndjson,
     /// The same data as YAML.
     Yaml,
     /// One `kind/id` per line.
@@ -75,7 +77,7 @@ impl<'a> Printer<'a> {
 
     /// Whether programs read the answer: JSON or YAML.
     pub fn is_data(&self) -> bool {
-        matches!(self.format, Format::Json | Format::Yaml)
+        matches!(self.format, Format::Json | Format::Ndjson | Format::Yaml)
     }
 
     /// The chosen form.
@@ -96,6 +98,11 @@ impl<'a> Printer<'a> {
                 let messages = items.iter().map(|item| data::reflect(T::MESSAGE, item)).collect::<Result<Vec<_>>>()?;
                 self.data(&messages.iter().map(data::Rest).collect::<Vec<_>>())
             }
+            Format::Ndjson => {
+                let lines = items.iter().map(|item| Ok(data::line(T::MESSAGE, item)? + "\n"));
+                let lines = lines.collect::<Result<String>>()?;
+                self.write(&lines)
+            }
             Format::Name => self.write(&items.iter().map(name).collect::<String>()),
         }
     }
@@ -108,6 +115,7 @@ impl<'a> Printer<'a> {
                 self.write(&table::lines(item, &columns, self.style))
             }
             Format::Json | Format::Yaml => self.data(&data::Rest(&data::reflect(T::MESSAGE, item)?)),
+            Format::Ndjson => self.write(&(data::line(T::MESSAGE, item)? + "\n")),
             Format::Name => self.write(&name(item)),
         }
     }
@@ -134,20 +142,30 @@ impl<'a> Printer<'a> {
     }
 
     fn data(&mut self, value: &impl Serialize) -> Result<()> {
-        let text = if self.format == Format::Yaml {
-            serde_saphyr::to_string(value).map_err(|error| Error::failure(error.to_string()))?
-        } else {
-            let text = serde_json::to_string_pretty(value).map_err(|error| Error::failure(error.to_string()))?;
-            escape::json(&text).into_owned()
+        let failed = |error: &dyn std::fmt::Display| Error::failure(error.to_string());
+        let yaml = match self.format {
+            Format::Yaml => Some(serde_saphyr::to_string(value).map_err(|error| failed(&error))?),
+            _ => None,
         };
-        self.write(&format!("{}\n", text.trim_end_matches('\n')))
+        // YAML leaves marks of the reading direction as they are; JSON is YAML too, and can spell them out
+        let text = match yaml.filter(|text| escape::is_harmless(text)) {
+            Some(text) => text,
+            None => escape::json(&serde_json::to_string_pretty(value).map_err(|error| failed(&error))?).into_owned(),
+        };
+        self.pass(&format!("{}\n", text.trim_end_matches('\n'))).map(drop)
+    }
+
+    /// Prints text that is fit for a terminal already; says whether anybody still reads.
+    pub fn pass(&mut self, text: &str) -> Result<bool> {
+        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
-        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            done => Ok(done?),
-        }
+        self.pass(text).map(drop)
     }
 }
 

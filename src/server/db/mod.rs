@@ -19,6 +19,7 @@ mod fold;
 pub mod lease;
 mod migrate;
 pub mod page;
+mod settled;
 mod sql;
 mod tx;
 

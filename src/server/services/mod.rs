@@ -4,6 +4,7 @@
 //! to messages, `store.rs` its SQL. A handler is called by the pipeline with a caller who is authorized; a change goes
 //! through [`Db::begin`](crate::server::db::Db), which commits it together with its audit record.
 
+pub mod audit;
 pub mod authentication;
 pub mod authorization;
 pub mod devstore;
@@ -47,7 +48,7 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
     all.add_service(guards::AppServiceGuard::server(gate, Unbuilt))
         .add_service(guards::AppInstanceServiceGuard::server(gate, Unbuilt))
         .add_service(guards::ApprovalRequestServiceGuard::server(gate, Unbuilt))
-        .add_service(guards::AuditServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::AuditServiceGuard::server(gate, audit::AuditTrail::new(base())))
         .add_service(guards::AuthenticationServiceGuard::server(gate, authentication::Authentication::new(base())))
         .add_service(guards::AuthorizationServiceGuard::server(gate, authorization::Authorization))
         .add_service(guards::DevstoreServiceGuard::server(gate, devstore::Devstore::new(base())))

@@ -2,7 +2,7 @@
 //! which then answers that they are not built. So they have no handlers.
 
 use crate::server::pipeline::generated::{
-    AppHandlers, AppInstanceHandlers, ApprovalRequestHandlers, AuditHandlers, OrganizationHandlers, StewardHandlers,
+    AppHandlers, AppInstanceHandlers, ApprovalRequestHandlers, OrganizationHandlers, StewardHandlers,
     TermsOfUseHandlers, WorkbenchHandlers, WorkspaceFileHandlers, WorkspaceServiceInstanceHandlers,
 };
 
@@ -13,7 +13,6 @@ pub struct Unbuilt;
 impl AppHandlers for Unbuilt {}
 impl AppInstanceHandlers for Unbuilt {}
 impl ApprovalRequestHandlers for Unbuilt {}
-impl AuditHandlers for Unbuilt {}
 impl OrganizationHandlers for Unbuilt {}
 impl StewardHandlers for Unbuilt {}
 impl TermsOfUseHandlers for Unbuilt {}

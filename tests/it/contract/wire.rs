@@ -18,6 +18,7 @@ const NEW_TYPES: &[&str] = &[
     "Audit",
     "Audit.When",
     "AuditDetail",
+    "AuditOutcome",
     "Custom",
     "FieldClass",
     "GetServerStatusReply",
@@ -31,8 +32,19 @@ const NEW_TYPES: &[&str] = &[
 
 /// Fields that we add to messages that clients know; they ignore what they do not know.
 const NEW_FIELDS: &[&str] = &[
+    "AuditEntry: 12 AuditOutcome outcome",
+    "AuditEntry: 13 uint32 grpcCode",
+    "AuditEntry: 14 string address",
+    "AuditEntry: 15 string rpc",
+    "AuditEntry: 16 uint32 repeats",
+    "AuditFilter: 8 AuditOutcome outcome",
+    "AuditFilter: 9 string actorUsername",
+    "AuditFilter: 10 uint64 afterId",
+    "AuditFilter: 11 uint64 beforeId",
     "AuthenticationMode: 5 string IconURL",
     "ErrorDetail: 7 string reason",
+    "ListEntityAuditRequest: 4 bool uncounted",
+    "ListPlatformAuditRequest: 3 bool uncounted",
     "ResetPasswordResult: 1 string temporaryPassword",
 ];
 

@@ -241,6 +241,32 @@ pub const EXPECTED: &[Expected] = &[
         request: |s| json!({"userId": s.other.id, "roleId": 999_999}),
         admitted: MANAGE_USERS,
     },
+    // what was done to a user
+    Expected {
+        rpc: "AuditService/ListUserAudit",
+        variant: "somebody else",
+        request: |s| json!({"id": s.other.id}),
+        admitted: Who::Holders { right: &["PlatformAuditor", "SuperAdmin"], anywhere: &[] },
+    },
+    Expected {
+        rpc: "AuditService/ListUserAudit",
+        variant: "oneself",
+        request: |s| json!({"id": s.own_id().max(1)}),
+        admitted: Who::Holders { right: ACCOUNTS, anywhere: BOUND_TO_NO_USER },
+    },
+    Expected {
+        rpc: "AuditService/ListUserAudit",
+        variant: "in a workspace",
+        request: |s| json!({"id": s.own_id().max(1), "filter": {"workspaceId": s.workspace, "workbenchId": s.workbench}}),
+        admitted: Who::Holders { right: &["WorkspaceAdmin", "SuperAdmin"], anywhere: &[] },
+    },
+    // administrators of its workspace hold the permission, but their role names no workbench
+    Expected {
+        rpc: "AuditService/ListUserAudit",
+        variant: "in a workbench",
+        request: |s| json!({"id": s.own_id().max(1), "filter": {"workbenchId": s.workbench}}),
+        admitted: Who::Holders { right: &["WorkbenchAdmin", "SuperAdmin"], anywhere: &[] },
+    },
     // members of a workspace
     Expected {
         rpc: "WorkspaceService/AddUserRoleInWorkspace",

@@ -140,6 +140,22 @@ const ASKS: &[Ask] = &[
         request: |t, _| json!({"id": t.workspace, "key": "theme"}),
         answer: Answer::NotFound,
     },
+    // a trail that exists is that of the own tenant
+    Ask { rpc: "AuditService/ListPlatformAudit", request: |_, _| json!({}), answer: Answer::Nothing },
+    Ask {
+        rpc: "AuditService/ListPlatformAudit",
+        request: |t, _| json!({"filter": {"userId": t.member.id, "actorUsername": "rosalind"}}),
+        answer: Answer::Nothing,
+    },
+    Ask { rpc: "AuditService/ListWorkspaceAudit", request: |t, _| json!({"id": t.workspace}), answer: Answer::Nothing },
+    Ask { rpc: "AuditService/ListWorkbenchAudit", request: |t, _| json!({"id": t.workspace}), answer: Answer::Nothing },
+    Ask { rpc: "AuditService/ListUserAudit", request: |t, _| json!({"id": t.member.id}), answer: Answer::Nothing },
+    Ask {
+        rpc: "AuditService/ListUserAudit",
+        request: |t, _| json!({"id": t.member.id, "filter": {"workspaceId": t.workspace}}),
+        answer: Answer::Nothing,
+    },
+    Ask { rpc: "AuditService/ListActorAudit", request: |t, _| json!({"id": t.member.id}), answer: Answer::Nothing },
     // a person to ask must be of the own tenant
     Ask {
         rpc: "WorkspaceService/CreateWorkspace",
@@ -221,7 +237,7 @@ fn ids(message: &MessageDescriptor, prefix: &str, depth: usize) -> Vec<String> {
     all
 }
 
-/// A public workspace with a member, an entry and a notification; every text names the person.
+/// A public workspace with a member, an entry, a notification and an audit record; every text names the person.
 async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
     let member = server.person_of(tenant, name, &[]).await;
     let workspace = server.workspace(&member, &format!("Workspace of {name}")).await;
@@ -252,6 +268,16 @@ async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
         .run(&server.db)
         .await
         .unwrap();
+    sql("INSERT INTO audit_log (tenant_id, actor_id, actor_username, action, outcome, workspace_id, workbench_id, user_id, \
+         created_at) VALUES ($1, $2, $3, 'CreateWorkspace', 'ok', $4, $4, $2, $5)")
+    .bind(tenant)
+    .bind(member.id)
+    .bind(name)
+    .bind(workspace)
+    .bind(now)
+    .run(&server.db)
+    .await
+    .unwrap();
     Things { workspace, member, role }
 }
 
@@ -264,6 +290,7 @@ async fn dump(server: &TestServer) -> Vec<String> {
         "SELECT CAST(id AS TEXT), name || status || coalesce(CAST(deleted_at AS TEXT), '') FROM workspaces WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), key || value FROM devstore WHERE tenant_id = $1 ORDER BY id",
         "SELECT id, coalesce(CAST(read_at AS TEXT), 'unread') FROM notifications WHERE tenant_id = $1 ORDER BY id",
+        "SELECT CAST(id AS TEXT), actor_username || action FROM audit_log WHERE tenant_id = $1 ORDER BY id",
         "SELECT id, coalesce(CAST(revoked_at AS TEXT), 'open') FROM sessions WHERE tenant_id = $1 ORDER BY id",
     ] {
         let rows: Vec<(String, String)> = sql(query).bind(server.tenant).all(&server.db).await.unwrap();

@@ -45,6 +45,23 @@ fn one_of(value: &Value, allowed: &[&str]) {
     assert!(value.as_str().is_some_and(|text| allowed.contains(&text)), "{value} is none of {allowed:?}");
 }
 
+/// An entry of the audit trail.
+#[track_caller]
+pub fn audit_entry(entry: &Value) -> &Value {
+    let always = ["id", "actorId", "actorUsername", "correlationId", "action", "description", "details", "createdAt"];
+    let ours = ["outcome", "grpcCode", "address", "rpc", "repeats"];
+    let about = ["workspaceId", "workbenchId", "userId"];
+    let about = about.into_iter().filter(|name| entry.get(name).is_some_and(|id| !self::id(id).is_empty()));
+    fields(entry, &always.into_iter().chain(ours).chain(about).collect::<Vec<_>>());
+    id(&entry["id"]);
+    text(&entry["action"]);
+    text(&entry["description"]);
+    time(&entry["createdAt"]);
+    let details = entry["details"].as_object().unwrap_or_else(|| panic!("{entry}"));
+    assert!(details.values().all(Value::is_string), "{entry}");
+    entry
+}
+
 /// A user.
 #[track_caller]
 pub fn user(user: &Value) -> &Value {

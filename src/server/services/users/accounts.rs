@@ -166,6 +166,7 @@ pub(super) fn note(call: &Authorized, account: &Account) {
     let mut subjects = call.call().subjects();
     subjects.user = Some(account.id);
     subjects.verified = true;
+    subjects.detail("user_id", &account.id.to_string());
     subjects.detail("username", &account.username);
 }
 

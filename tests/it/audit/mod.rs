@@ -1,4 +1,7 @@
-//! The audit trail: what is recorded of which call, and that no change happens without its record.
+//! The audit trail: what is recorded of which call, that no change happens without its record, and who reads it.
+
+mod coverage;
+mod reading;
 
 use std::collections::BTreeMap;
 
