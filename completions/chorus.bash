@@ -46,6 +46,9 @@ _chorus() {
             chorus,server)
                 cmd="chorus__subcmd__server"
                 ;;
+            chorus,token)
+                cmd="chorus__subcmd__token"
+                ;;
             chorus,user)
                 cmd="chorus__subcmd__user"
                 ;;
@@ -94,8 +97,20 @@ _chorus() {
             chorus__subcmd__server,status)
                 cmd="chorus__subcmd__server__subcmd__status"
                 ;;
+            chorus__subcmd__token,create)
+                cmd="chorus__subcmd__token__subcmd__create"
+                ;;
+            chorus__subcmd__token,list)
+                cmd="chorus__subcmd__token__subcmd__list"
+                ;;
+            chorus__subcmd__token,revoke)
+                cmd="chorus__subcmd__token__subcmd__revoke"
+                ;;
             chorus__subcmd__user,create)
                 cmd="chorus__subcmd__user__subcmd__create"
+                ;;
+            chorus__subcmd__user,create-service)
+                cmd="chorus__subcmd__user__subcmd__create__subcmd__service"
                 ;;
             chorus__subcmd__user,delete)
                 cmd="chorus__subcmd__user__subcmd__delete"
@@ -155,7 +170,7 @@ _chorus() {
 
     case "${cmd}" in
         chorus)
-            opts="-h -V --help --version serve migrate config version login logout whoami password user role workspace notification audit server"
+            opts="-h -V --help --version serve migrate config version login logout whoami password user token role workspace notification audit server"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -169,7 +184,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__audit)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list export"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list export"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -180,6 +195,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -207,7 +226,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__audit__subcmd__export)
-            opts="-o -v -h --since --until --actor --mine --user --workspace --workbench --action --outcome --after --file --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --since --until --actor --mine --user --workspace --workbench --action --outcome --after --file --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -261,6 +280,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -285,7 +308,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__audit__subcmd__list)
-            opts="-o -v -h --since --until --actor --mine --user --workspace --workbench --action --outcome --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --since --until --actor --mine --user --workspace --workbench --action --outcome --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -335,6 +358,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -373,7 +400,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__config__subcmd__check)
-            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -444,6 +471,10 @@ _chorus() {
                     return 0
                     ;;
                 --session-max-lifetime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-max-lifetime)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -525,7 +556,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__config__subcmd__show)
-            opts="-h --sources --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --sources --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -596,6 +627,10 @@ _chorus() {
                     return 0
                     ;;
                 --session-max-lifetime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-max-lifetime)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -663,7 +698,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__login)
-            opts="-u -o -v -h --username --password-stdin --totp --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-u -o -v -h --username --password-stdin --totp --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -686,6 +721,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -713,7 +752,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__logout)
-            opts="-o -v -h --local --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --local --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -724,6 +763,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -751,7 +794,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__migrate)
-            opts="-h --check --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --check --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -822,6 +865,10 @@ _chorus() {
                     return 0
                     ;;
                 --session-max-lifetime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-max-lifetime)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -889,7 +936,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__notification)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list read"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list read"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -900,6 +947,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -927,7 +978,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__notification__subcmd__list)
-            opts="-o -v -h --unread --read --sort --asc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --unread --read --sort --asc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -946,6 +997,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -973,7 +1028,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__notification__subcmd__read)
-            opts="-o -v -h --all --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --all --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -984,6 +1039,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1011,7 +1070,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__password)
-            opts="-o -v -h --password-stdin --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --password-stdin --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1022,6 +1081,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1049,7 +1112,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list permissions grant revoke"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list permissions grant revoke"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1060,6 +1123,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1087,7 +1154,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role__subcmd__grant)
-            opts="-o -v -h --workspace --all-workspaces --workbench --all-workbenches --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --workspace --all-workspaces --workbench --all-workbenches --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1106,6 +1173,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1133,7 +1204,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role__subcmd__list)
-            opts="-o -v -h --scope --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --scope --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1148,6 +1219,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1175,7 +1250,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role__subcmd__permissions)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1186,6 +1261,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1213,7 +1292,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role__subcmd__revoke)
-            opts="-o -v -h --workspace --all-workspaces --workbench --all-workbenches --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --workspace --all-workspaces --workbench --all-workbenches --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1232,6 +1311,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1259,7 +1342,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__serve)
-            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1333,6 +1416,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --token-max-lifetime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cookie-secure)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1397,7 +1484,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__server)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help status"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help status"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1408,6 +1495,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1435,7 +1526,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__server__subcmd__status)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1446,6 +1537,206 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chorus__subcmd__token)
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help create list revoke"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chorus__subcmd__token__subcmd__create)
+            opts="-o -v -h --scope --expires --cidr --user --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --scope)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expires)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cidr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chorus__subcmd__token__subcmd__list)
+            opts="-o -v -h --user --all --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chorus__subcmd__token__subcmd__revoke)
+            opts="-o -v -h --user --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1473,7 +1764,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list get create update delete disable enable reset-password"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list get create create-service update delete disable enable reset-password"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1484,6 +1775,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1511,7 +1806,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__create)
-            opts="-o -v -h --first-name --last-name --email --status --password-stdin --generate-password --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --first-name --last-name --email --status --password-stdin --generate-password --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1541,6 +1836,56 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chorus__subcmd__user__subcmd__create__subcmd__service)
+            opts="-o -v -h --display-name --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --display-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -1565,7 +1910,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__delete)
-            opts="-y -o -v -h --yes --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-y -o -v -h --yes --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1576,6 +1921,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1603,7 +1952,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__disable)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1614,6 +1963,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1641,7 +1994,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__enable)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1652,6 +2005,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1679,7 +2036,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__get)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1690,6 +2047,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1717,7 +2078,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__list)
-            opts="-o -v -h --search --workspace --workbench --id --sort --desc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --search --workspace --workbench --id --sort --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1755,6 +2116,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -1779,7 +2144,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__reset__subcmd__password)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1790,6 +2155,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1817,7 +2186,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__update)
-            opts="-o -v -h --username --first-name --last-name --email --status --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --username --first-name --last-name --email --status --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1848,6 +2217,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1889,7 +2262,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__whoami)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1900,6 +2273,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1927,7 +2304,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list get create update delete public member"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list get create update delete public member"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1938,6 +2315,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1965,7 +2346,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__create)
-            opts="-o -v -h --short-name --description --status --visibility --network-policy --allowed-fqdn --no-allowed-fqdns --clipboard --contact --no-contact --main --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --short-name --description --status --visibility --network-policy --allowed-fqdn --no-allowed-fqdns --clipboard --contact --no-contact --main --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2015,6 +2396,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -2039,7 +2424,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__delete)
-            opts="-y -o -v -h --yes --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-y -o -v -h --yes --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2050,6 +2435,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2077,7 +2466,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__get)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2088,6 +2477,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2115,7 +2508,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__list)
-            opts="-o -v -h --id --search --sort --desc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --id --search --sort --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2145,6 +2538,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -2169,7 +2566,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__member)
-            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list add remove"
+            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list add remove"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2180,6 +2577,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2207,7 +2608,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__member__subcmd__add)
-            opts="-o -v -h --role --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --role --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2222,6 +2623,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2249,7 +2654,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__member__subcmd__list)
-            opts="-o -v -h --sort --desc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --sort --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2268,6 +2673,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2295,7 +2704,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__member__subcmd__remove)
-            opts="-o -v -h --role --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --role --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2310,6 +2719,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2337,7 +2750,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__public)
-            opts="-o -v -h --search --sort --desc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --search --sort --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2360,6 +2773,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2387,7 +2804,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__update)
-            opts="-o -v -h --name --short-name --description --status --visibility --network-policy --allowed-fqdn --no-allowed-fqdns --clipboard --contact --no-contact --main --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --name --short-name --description --status --visibility --network-policy --allowed-fqdn --no-allowed-fqdns --clipboard --contact --no-contact --main --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2438,6 +2855,10 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

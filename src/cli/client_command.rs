@@ -13,14 +13,14 @@ use crate::client::{self, Globals};
 #[derive(Debug)]
 pub struct ClientCommand {
     command: client::Command,
-    globals: Globals,
+    globals: Box<Globals>,
 }
 
 impl ClientCommand {
     /// Runs the command on this thread: a client waits for one answer at a time.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(client::run(self.command, self.globals)))
+        Ok(runtime.block_on(client::run(self.command, *self.globals)))
     }
 }
 
@@ -52,7 +52,7 @@ fn with_flags((position, command): (usize, Command)) -> Command {
 impl FromArgMatches for ClientCommand {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let (_, flags) = matches.subcommand().ok_or_else(|| Error::new(ErrorKind::MissingSubcommand))?;
-        let globals = Globals::from_arg_matches(flags)?;
+        let globals = Box::new(Globals::from_arg_matches(flags)?);
         Ok(Self { command: client::Command::from_arg_matches(matches)?, globals })
     }
 
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(cli.find_subcommand("whoami").unwrap().get_about().unwrap().to_string(), "Show who is signed in");
     }
 
-    fn globals(line: &str) -> Globals {
+    fn globals(line: &str) -> Box<Globals> {
         match Cli::try_parse_from(line.split(' ')).unwrap().command {
             super::super::Command::Client(client) => client.globals,
             other => panic!("{other:?}"),

@@ -16,7 +16,7 @@ use tonic::{
 
 use super::{
     Globals,
-    credentials::Credentials,
+    credentials::{self, Credentials},
     error::{Error, Exit, Result},
     profile::{self, Profiles, Target},
     trace,
@@ -25,8 +25,8 @@ use crate::proto::v1::{
     ChorusErrorCode, audit_service_client::AuditServiceClient,
     authentication_service_client::AuthenticationServiceClient,
     authorization_service_client::AuthorizationServiceClient, health_service_client::HealthServiceClient,
-    notification_service_client::NotificationServiceClient, user_service_client::UserServiceClient,
-    workspace_service_client::WorkspaceServiceClient,
+    notification_service_client::NotificationServiceClient, token_service_client::TokenServiceClient,
+    user_service_client::UserServiceClient, workspace_service_client::WorkspaceServiceClient,
 };
 
 /// The largest reply that is read: a page of 500 users with hundreds of roles each.
@@ -38,7 +38,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Session {
     target: Target,
     token: Option<SecretString>,
-    token_from_environment: bool,
+    source: TokenSource,
     timeout: Duration,
     verbose: u8,
     channel: OnceCell<Channel>,
@@ -47,18 +47,42 @@ pub struct Session {
 /// The environment variable with a token that goes before the stored one.
 pub const TOKEN_VARIABLE: &str = "CHORUS_TOKEN";
 
+/// Where the token comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// A sign-in that this account remembers.
+    SignIn,
+    /// The environment.
+    Variable,
+    /// A file that the command line names.
+    File,
+}
+
+impl TokenSource {
+    /// What states the token, if that is not a sign-in.
+    pub fn stated_by(&self) -> Option<&'static str> {
+        match self {
+            Self::SignIn => None,
+            Self::Variable => Some(TOKEN_VARIABLE),
+            Self::File => Some("--token-file"),
+        }
+    }
+}
+
 impl Session {
     /// A session as flags, environment and files say. Nothing is sent yet.
     pub fn open(globals: &Globals) -> Result<Self> {
         let folder = profile::folder()?;
         let target = Target::choose(globals, &Profiles::load(&folder)?)?;
-        let variable = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(SecretString::from);
-        let token_from_environment = variable.is_some();
-        let token = match variable {
-            Some(token) => Some(token),
-            None => Credentials::load(&folder)?.token(&target).cloned(),
+        let variable = || std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(SecretString::from);
+        let (token, source) = match &globals.token_file {
+            Some(file) => (Some(credentials::token_file(file)?), TokenSource::File),
+            None => match variable() {
+                Some(token) => (Some(token), TokenSource::Variable),
+                None => (Credentials::load(&folder)?.token(&target).cloned(), TokenSource::SignIn),
+            },
         };
-        Ok(Self { token, token_from_environment, ..Self::anonymous(target, globals) })
+        Ok(Self { token, source, ..Self::anonymous(target, globals) })
     }
 
     /// A session without a token, for signing in.
@@ -66,7 +90,7 @@ impl Session {
         Self {
             target,
             token: None,
-            token_from_environment: false,
+            source: TokenSource::SignIn,
             timeout: globals.timeout,
             verbose: globals.verbose,
             channel: OnceCell::new(),
@@ -75,7 +99,7 @@ impl Session {
 
     /// The same session with a new token.
     pub fn with_token(self, token: SecretString) -> Self {
-        Self { token: Some(token), token_from_environment: false, ..self }
+        Self { token: Some(token), source: TokenSource::SignIn, ..self }
     }
 
     /// The server.
@@ -83,9 +107,9 @@ impl Session {
         &self.target
     }
 
-    /// Whether the token comes from the environment.
-    pub fn token_from_environment(&self) -> bool {
-        self.token_from_environment
+    /// Where the token comes from.
+    pub fn source(&self) -> &TokenSource {
+        &self.source
     }
 
     /// Whether there is a token at all.
@@ -142,14 +166,24 @@ impl Session {
     /// The error for a failed call, with what only the session knows.
     fn explain(&self, what: &str, status: &Status) -> Error {
         let error = Error::from_status(what, status);
+        match (status.code(), self.source.stated_by()) {
+            (Code::Unauthenticated, Some(stated)) => {
+                return error
+                    .replace_hint(format!("{stated} is not valid here, or no longer; leave it out or renew it"));
+            }
+            (Code::PermissionDenied, Some(stated)) if error.reason() == Some("SESSION_REQUIRED") => {
+                return error.replace_hint(format!("leave {stated} out, and sign in with `chorus login`"));
+            }
+            (Code::PermissionDenied, Some(stated)) => {
+                return error.replace_hint(format!("the token of {stated} has scopes; `chorus token list` shows them"));
+            }
+            _ => {}
+        }
         match (status.code(), error.exit()) {
             (Code::Unauthenticated, _)
                 if self.token.is_none() && error.chorus_code() == ChorusErrorCode::Unauthenticated =>
             {
                 error.reworded(format!("cannot {what}: you are not signed in"))
-            }
-            (Code::Unauthenticated, _) if self.token_from_environment => {
-                error.replace_hint(format!("{TOKEN_VARIABLE} is not valid here, or no longer; unset it or renew it"))
             }
             (_, Exit::Unreachable) => error.hint(format!("is the server at {} well?", self.target.address())),
             _ => error,
@@ -180,6 +214,11 @@ pub fn health(channel: Channel) -> HealthServiceClient<Channel> {
 /// Notifications of the caller.
 pub fn notifications(channel: Channel) -> NotificationServiceClient<Channel> {
     NotificationServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
+}
+
+/// API tokens.
+pub fn tokens(channel: Channel) -> TokenServiceClient<Channel> {
+    TokenServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
 }
 
 /// User accounts.

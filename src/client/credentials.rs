@@ -1,10 +1,12 @@
 //! The tokens of the sessions that this account opened.
 //!
 //! `credentials.yaml` lies next to the profiles, with mode 0600; a file that others can read is refused. A token belongs to
-//! one profile and one server, and is never sent to another server than the one that issued it.
+//! one profile and one server, and is never sent to another server than the one that issued it. An API token in a file of
+//! the caller's choice is read under the same rule.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -52,7 +54,7 @@ impl Credentials {
         let path = file(folder);
         let unreadable = |error: io::Error| Error::failure(format!("cannot read {}: {error}", path.display()));
         match fs::metadata(&path) {
-            Ok(metadata) => refuse_shared(&path, &metadata)?,
+            Ok(metadata) => refuse_shared(&path, &metadata, "sign out and in again")?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(unreadable(error)),
         }
@@ -98,19 +100,39 @@ fn file(folder: &Path) -> PathBuf {
     folder.join("credentials.yaml")
 }
 
+/// The most that a file with one token may hold; more is another file.
+const MAX_TOKEN_FILE: u64 = 16 << 10;
+
+/// Reads the token in a file, which only the owner may read.
+pub fn token_file(path: &Path) -> Result<SecretString> {
+    let shown = path.display();
+    let unreadable = |error: io::Error| Error::failure(format!("cannot read --token-file {shown}: {error}"));
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    refuse_shared(path, &metadata, "revoke the token and make another one")?;
+    let mut text = zeroize::Zeroizing::new(String::new());
+    fs::File::open(path).and_then(|file| file.take(MAX_TOKEN_FILE).read_to_string(&mut text)).map_err(unreadable)?;
+    match text.trim() {
+        "" => Err(Error::failure(format!("--token-file {shown} is empty"))),
+        token if token.contains(|c: char| !c.is_ascii_graphic()) => {
+            Err(Error::failure(format!("--token-file {shown} holds more than a token")))
+        }
+        token => Ok(token.into()),
+    }
+}
+
 #[cfg(unix)]
-fn refuse_shared(path: &Path, metadata: &fs::Metadata) -> Result<()> {
+fn refuse_shared(path: &Path, metadata: &fs::Metadata, remedy: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
         return Ok(());
     }
     Err(Error::failure(format!("{} can be read by others (mode {mode:04o})", path.display()))
-        .hint(format!("run `chmod 600 {}`; if others may have read it, sign out and in again", path.display())))
+        .hint(format!("run `chmod 600 {}`; if others may have read it, {remedy}", path.display())))
 }
 
 #[cfg(not(unix))]
-fn refuse_shared(_: &Path, _: &fs::Metadata) -> Result<()> {
+fn refuse_shared(_: &Path, _: &fs::Metadata, _: &str) -> Result<()> {
     Ok(())
 }
 
@@ -167,5 +189,26 @@ mod tests {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         Credentials::load(folder.path()).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_token_in_a_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let write = |text: &str, mode| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            token_file(&path).map(|token| token.expose_secret().to_owned()).map_err(|error| error.to_string())
+        };
+        assert!(token_file(&path).unwrap_err().to_string().contains("cannot read --token-file"));
+        assert_eq!(write("chorus_x\n", 0o600).as_deref(), Ok("chorus_x"));
+        assert!(write("chorus_x\n", 0o640).unwrap_err().contains("revoke the token"));
+        assert!(write(" \n", 0o600).unwrap_err().contains("is empty"));
+        for text in ["chorus_x\nchorus_y\n", "token: chorus_x", &"x y".repeat(10_000)] {
+            let error = write(text, 0o600).unwrap_err();
+            assert!(error.contains("more than a token") && !error.contains("chorus_"), "{error}");
+        }
     }
 }

@@ -175,6 +175,11 @@ impl Error {
         self.exit
     }
 
+    /// The stable reason of the server.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
     /// The coarse code of the server.
     pub fn chorus_code(&self) -> ChorusErrorCode {
         self.chorus_code

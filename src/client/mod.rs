@@ -49,6 +49,10 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
 
+    /// File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
     /// Form of the answer
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORM")]
     pub output: Format,

@@ -1,4 +1,4 @@
-//! Moments as people type them: `24h` ago, a day, or a day and a time.
+//! Moments as people type them: `24h` ago or from now, a day, or a day and a time.
 //!
 //! A day begins at midnight and a time without zone counts in UTC, as in everything that the client prints.
 
@@ -10,7 +10,7 @@ use prost_types::Timestamp;
 /// A moment, fixed or so long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// So long before now.
+    /// So long before now, or after it where what is asked for lies ahead.
     Ago(TimeDelta),
     /// This one.
     At(DateTime<Utc>),
@@ -19,12 +19,23 @@ pub enum Moment {
 impl Moment {
     /// The moment as messages have it.
     pub fn timestamp(self, now: DateTime<Utc>) -> Timestamp {
-        let at = match self {
+        message(match self {
             Self::Ago(span) => now.checked_sub_signed(span).unwrap_or(DateTime::UNIX_EPOCH),
             Self::At(at) => at,
-        };
-        Timestamp { seconds: at.timestamp(), nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default() }
+        })
     }
+
+    /// The same for something that lies ahead: a length of time counts from now.
+    pub fn ahead(self, now: DateTime<Utc>) -> Timestamp {
+        message(match self {
+            Self::Ago(span) => now.checked_add_signed(span).unwrap_or(DateTime::<Utc>::MAX_UTC),
+            Self::At(at) => at,
+        })
+    }
+}
+
+fn message(at: DateTime<Utc>) -> Timestamp {
+    Timestamp { seconds: at.timestamp(), nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default() }
 }
 
 /// The time of this machine, at which the server's clock is taken to be.
@@ -41,7 +52,7 @@ impl FromStr for Moment {
             true => fixed(text).map(Self::At),
             false => ago(text).map(Self::Ago),
         };
-        moment.ok_or_else(|| "write how long ago, such as 90m, 24h or 7d, or a day, such as 2026-11-01".to_owned())
+        moment.ok_or_else(|| "write a length of time, such as 90m, 24h or 7d, or a day, such as 2026-11-01".to_owned())
     }
 }
 
@@ -120,6 +131,8 @@ mod tests {
             let expected = expected.map(|at| Moment::At(at.parse().unwrap()).timestamp(now));
             assert_eq!(parsed, expected, "{text:?}");
         }
+        let ahead = "24h".parse::<Moment>().unwrap().ahead(now);
+        assert_eq!(ahead, Moment::At("2026-11-23T18:00:00Z".parse().unwrap()).ahead(now));
     }
 
     proptest! {

@@ -147,7 +147,8 @@ fn describe_user(user: &User) -> String {
     format!("{} {:?} ({} {}, {})", user.id, user.username, user.first_name, user.last_name, user.source)
 }
 
-fn pick<T>(
+/// The id of the one thing that fits a name; a name is never guessed.
+pub fn pick<T>(
     kind: &str,
     name: &str,
     fitting: &[&T],

@@ -250,6 +250,53 @@ fn an_export_is_whole_and_private_or_not_there() {
 }
 
 #[test]
+fn tokens() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    shell.run("workspace create Genomics -o name");
+    shell.run("workspace create Imaging -o name");
+    shell.run("user create-service ci-bot --display-name 'Nightly builds' -o name");
+    shell.run("workspace member add genomics ci-bot");
+    let line =
+        "token create nightly --user ci-bot --scope getWorkspace@workspace=genomics --scope getMyOwnUser --expires 90d";
+    let token = shell.run(&format!("{line} --cidr 127.0.0.0/8")).stdout;
+    let made = shell.run("token create mine --scope 'getWorkspace@workspace=*' --expires 1h -o json");
+    let made: serde_json::Value = serde_json::from_str(&made.stdout).unwrap();
+    shell.run("token create mine --scope createWorkspace --expires 1h");
+    shell.run("token create mine --scope getWorkspace --expires 1h");
+    shell.run("token create mine --scope createWorkspace");
+    shell.run("token create mine --scope createWorkspace --expires 1000d");
+
+    let mut ci = Shell::new(&server.grpc);
+    let file = ci.config().with_extension("token");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, &token).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let with_file = |line: &str| format!("{line} --token-file {}", file.display());
+    ci.run(&with_file("whoami -o name"));
+    ci.run(&with_file("workspace list"));
+    ci.run(&with_file("workspace get 2"));
+    ci.run(&with_file("token list"));
+
+    shell.run("token list --user ci-bot");
+    shell.run("token list -o wide");
+    shell.run("token revoke nightly");
+    shell.run("token revoke nightly --user ci-bot");
+    shell.run("token list --user ci-bot --all");
+    ci.run(&with_file("whoami"));
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    ci.run(&with_file("whoami"));
+    for shell in [&mut shell, &mut ci] {
+        shell.hide(token.trim(), "<token>");
+        shell.hide(made["token"].as_str().unwrap(), "<token>");
+        shell.hide(&token[..19], "<begin>");
+        shell.hide(made["info"]["prefix"].as_str().unwrap(), "<begin>");
+        shell.hide(&file.display().to_string(), "<file>");
+    }
+    golden("tests/it/data/cli/tokens.txt", &format!("{}{}", shell.transcript(), ci.transcript()));
+}
+
+#[test]
 fn no_server_and_wrong_usage() {
     // nothing listens on the discard port
     let mut shell = Shell::new("http://127.0.0.1:9");

@@ -21,6 +21,7 @@ mod robustness;
 mod settings;
 mod support;
 mod throttle;
+mod tokens;
 mod users;
 mod web_client;
 mod workspaces;

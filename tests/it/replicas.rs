@@ -54,3 +54,17 @@ async fn changes_of_access_reach_every_replica() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_by_every_replica() {
+    on_each_engine(|one| async move {
+        let other = one.replica().await;
+        let token = one.api_token(&one.admin, &[&format!("getMyOwnUser@user={}", one.admin.id)]).await;
+        let wanted = |wanted| within_a_second(&other, &token.bearer, "UserService/GetUserMe", json!({}), wanted);
+        wanted(Ok(())).await;
+        one.call(Some(&one.admin), "TokenService/RevokeToken", json!({"id": token.id})).await.unwrap();
+        wanted(Err(Code::Unauthenticated)).await;
+        other.stop().await;
+    })
+    .await;
+}

@@ -185,8 +185,20 @@ fn request(rpc: &Rpc, random: &mut StdRng, number: usize) -> DynamicMessage {
         let plausible = match (field.kind(), field.name()) {
             (Kind::Uint64, _) => Value::U64(random.random_range(1..4)),
             (Kind::String, "status") => Value::String("active".to_owned()),
+            (Kind::String, "username") => Value::String(format!("atlas-{}", random.random_range(0..1000))),
             (Kind::String, "role_name") => Value::String("WorkspaceMember".to_owned()),
             (Kind::String, _) => Value::String(format!("Atlas {}", random.random_range(0..1000))),
+            (Kind::Message(scope), "scopes") => {
+                let mut scope = DynamicMessage::new(scope);
+                scope.set_field_by_name("permission", Value::String("getMyOwnUser".to_owned()));
+                Value::List(vec![Value::Message(scope)])
+            }
+            // a day after the server starts
+            (Kind::Message(moment), "expires_at") => {
+                let mut moment = DynamicMessage::new(moment);
+                moment.set_field_by_name("seconds", Value::I64(1_772_438_400));
+                Value::Message(moment)
+            }
             _ => field_value(&field, random, 1),
         };
         let (outer, last) = path.rsplit_once('.').map_or((None, path.as_str()), |(outer, last)| (Some(outer), last));

@@ -143,8 +143,8 @@ impl Logout {
         if !self.local {
             revoke(&session).await?;
         }
-        if session.token_from_environment() {
-            say(&format!("{TOKEN_VARIABLE} is still set; unset it"));
+        if let Some(stated) = session.source().stated_by() {
+            say(&format!("{stated} is still stated; leave it out from now on"));
         } else {
             let folder = profile::folder()?;
             let _lock = profile::lock(&folder)?;

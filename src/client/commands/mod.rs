@@ -15,6 +15,7 @@ mod notification;
 mod password;
 mod role;
 mod server;
+mod token;
 mod user;
 mod workspace;
 
@@ -24,7 +25,8 @@ pub enum Command {
     /// Sign in to a server, and remember it
     ///
     /// The server and the user name are kept in the current profile (or the one that --profile names), the token in a file
-    /// that only you can read. A program signs in with --password-stdin, or uses a token in CHORUS_TOKEN without signing in.
+    /// that only you can read. A program signs in with --password-stdin, or uses an API token (`chorus token`) in CHORUS_TOKEN
+    /// or --token-file without signing in.
     Login(login::Login),
     /// End the session at the server, and forget it
     Logout(login::Logout),
@@ -40,6 +42,9 @@ pub enum Command {
     /// A USER is an id, a user name, or @me. Digits only are an id; name:12 is the user named 12.
     #[command(subcommand)]
     User(user::Command),
+    /// Manage API tokens for programs
+    #[command(subcommand)]
+    Token(token::Command),
     /// See roles, grant and revoke them
     #[command(subcommand)]
     Role(role::Command),
@@ -68,6 +73,7 @@ impl Command {
             Self::Whoami => login::whoami(&mut Context::open(globals)?).await,
             Self::Password(command) => command.run(&Context::open(globals)?).await,
             Self::User(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Token(command) => command.run(&mut Context::open(globals)?).await,
             Self::Role(command) => command.run(&mut Context::open(globals)?).await,
             Self::Workspace(command) => command.run(&mut Context::open(globals)?).await,
             Self::Notification(command) => command.run(&mut Context::open(globals)?).await,
@@ -92,6 +98,10 @@ pub const COVERAGE: &[(&str, &str)] = &[
     ("HealthService/GetServerStatus", "server status"),
     ("NotificationService/GetNotifications", "notification list"),
     ("NotificationService/MarkNotificationsAsRead", "notification read"),
+    ("TokenService/CreateToken", "token create"),
+    ("TokenService/ListTokens", "token list"),
+    ("TokenService/RevokeToken", "token revoke"),
+    ("UserService/CreateServiceAccount", "user create-service"),
     ("UserService/CreateUser", "user create"),
     ("UserService/CreateUserRole", "role grant"),
     ("UserService/DeleteUser", "user delete"),
@@ -134,7 +144,7 @@ mod tests {
         _command: Command,
     }
 
-    const SOURCES: [&str; 10] = [
+    const SOURCES: [&str; 11] = [
         include_str!("audit.rs"),
         include_str!("login.rs"),
         include_str!("member.rs"),
@@ -142,6 +152,7 @@ mod tests {
         include_str!("password.rs"),
         include_str!("role.rs"),
         include_str!("server.rs"),
+        include_str!("token.rs"),
         include_str!("user.rs"),
         include_str!("workspace.rs"),
         include_str!("../resolve.rs"),

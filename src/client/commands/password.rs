@@ -47,7 +47,7 @@ impl Password {
                 connect::users(channel).update_password(request).await
             })
             .await?;
-        say("your password is changed; your other sessions have ended");
+        say("your password is changed; your other sessions have ended, your API tokens have not");
         Ok(())
     }
 }

@@ -17,8 +17,8 @@ use crate::{
         resolve::{self, Reference},
     },
     proto::v1::{
-        DeleteUserRequest, GetUserRequest, ListUsersRequest, ResetPasswordRequest, ResetPasswordResult, Role, User,
-        UserFilter,
+        CreateServiceAccountRequest, DeleteUserRequest, GetUserRequest, ListUsersRequest, ResetPasswordRequest,
+        ResetPasswordResult, Role, User, UserFilter,
     },
 };
 
@@ -33,6 +33,11 @@ pub enum Command {
     ///
     /// The password is asked for on a terminal. Programs give it on standard input, or have one made.
     Create(Create),
+    /// Create a service account, for programs
+    ///
+    /// It has no password and nobody signs in as it. It gets roles like any user, and acts through API tokens: see
+    /// `chorus token create --user`.
+    CreateService(CreateService),
     /// Change names, e-mail address or status of a user
     Update(Update),
     /// Delete a user: sessions end, roles are taken away, the account cannot come back
@@ -106,6 +111,21 @@ pub struct Create {
     status: Status,
     #[command(flatten)]
     password: PasswordSource,
+}
+
+/// `chorus user create-service`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chorus user create-service ci-bot
+  chorus role grant ci-bot WorkspaceMaintainer --workspace genomics
+  chorus token create nightly --user ci-bot --scope getWorkspace@workspace=genomics --expires 90d > token.txt")]
+pub struct CreateService {
+    /// Its user name
+    username: String,
+    /// What people read in lists; the user name when not stated
+    #[arg(long, value_name = "NAME")]
+    display_name: Option<String>,
 }
 
 /// Where the password of a new user comes from; at most one of them.
@@ -189,6 +209,7 @@ impl Command {
                 context.printer.item(&user, &columns())
             }
             Self::Create(create) => create.run(context).await,
+            Self::CreateService(create) => create.run(context).await,
             Self::Update(update) => {
                 if update.changes == Changes::default() {
                     return Err(
@@ -312,6 +333,22 @@ impl Create {
             }
             user.password = text;
         }
+        context.printer.item(&user, &columns())
+    }
+}
+
+impl CreateService {
+    async fn run(self, context: &mut Context) -> Result<()> {
+        let what = format!("create the service account {:?}", self.username);
+        let request = CreateServiceAccountRequest {
+            username: self.username,
+            display_name: self.display_name.unwrap_or_default(),
+        };
+        let rpc = "UserService/CreateServiceAccount";
+        let call = context.session.call(&what, rpc, request, async |channel, request| {
+            connect::users(channel).create_service_account(request).await
+        });
+        let user = call.await?.result.and_then(|result| result.user).ok_or_else(|| resolve::empty_reply(rpc))?;
         context.printer.item(&user, &columns())
     }
 }

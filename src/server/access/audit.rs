@@ -70,6 +70,11 @@ impl Record {
         let actor = subjects.actor.clone().or(signed_in);
         let mut details: serde_json::Map<_, _> =
             subjects.details().iter().map(|(k, v)| ((*k).to_owned(), v.as_str().into())).collect();
+        if let Some(token) = caller.token() {
+            // the owner answers for it; which program it was, the token tells
+            details.insert("token_id".to_owned(), token.id.to_string().into());
+            details.insert("token_name".to_owned(), plain(&token.name).into());
+        }
         if let Some(error) = error {
             details.insert("error_message".to_owned(), plain(error.message()).into());
             details.insert("reason".to_owned(), error.reason().into());

@@ -9,11 +9,12 @@ use chrono::{DateTime, Utc};
 use super::{
     catalogue::{self, Permission},
     context::Context,
-    decide::{Assignment, Roles, Target, Visible},
+    decide::{Assignment, Roles, Target, Visible, denied, label},
     grant::Granter,
     rights::Rights,
     scope::Scopes,
 };
+use crate::server::error::Error;
 
 /// The row of a user, without what only sign-in needs.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -65,6 +66,8 @@ pub enum Credential {
 pub struct ApiToken {
     /// Its row.
     pub id: i64,
+    /// The id in its text.
+    pub public_id: Arc<str>,
     /// The name that its maker gave it.
     pub name: String,
     /// What it may be used for.
@@ -179,6 +182,19 @@ impl Caller {
         match self.token() {
             None => held,
             Some(token) => held.and(token.scopes.visible(permission)),
+        }
+    }
+
+    /// The refusal that names what the caller lacks.
+    pub fn denied(&self, permission: Permission, target: Target) -> Error {
+        match self.token() {
+            None => denied(permission, target),
+            Some(_) => {
+                let label = label(permission, target);
+                let text =
+                    format!("You need the permission {label}, in a scope of the API token and in a role of its owner.");
+                Error::denied("PERMISSION_DENIED", text)
+            }
         }
     }
 

@@ -193,6 +193,11 @@ impl Permission {
         self.row().requires
     }
 
+    /// Whether everybody with an account has it for the own account.
+    pub fn is_self_service(self) -> bool {
+        self.requires() == Some(User) && role(AUTHENTICATED).is_some_and(|role| role.adds.contains(&self))
+    }
+
     /// The permission of this wire name.
     pub fn parse(name: &str) -> Option<Self> {
         TABLE.iter().find(|row| row.name == name).map(|row| row.permission)
@@ -563,7 +568,7 @@ impl RoleDef {
             parent.holdings(admin_appoints_data_manager).into_iter().for_each(&mut add);
         }
         for &permission in self.adds {
-            let own_only = self.name == AUTHENTICATED && permission.requires() == Some(User);
+            let own_only = self.name == AUTHENTICATED && permission.is_self_service();
             add(Holding { permission, own_only });
         }
         if self.name == WORKSPACE_ADMIN && admin_appoints_data_manager {
@@ -659,6 +664,7 @@ mod tests {
             ("PlatformAuditor", &[P::AuditUser][..]),
             (SUPER_ADMIN, &[P::UpdateUser, P::ResetPassword, P::AuditUser][..]),
         ]);
+        assert!(Permission::ALL.iter().all(|p| p.is_self_service() == self_service.contains(p)));
         for role in ROLES {
             let granted = administers.get(role.name).copied().unwrap_or_default();
             for holding in role.holdings(true) {

@@ -1,6 +1,8 @@
 //! Who somebody is and what they may do: roles and permissions, passwords, keys and tokens.
 
 pub mod address;
+pub mod api_token;
+pub mod api_tokens;
 pub mod audit;
 pub mod caller;
 pub mod catalogue;
@@ -9,6 +11,7 @@ pub mod decide;
 pub mod grant;
 mod hash_pool;
 pub mod keyring;
+mod memory;
 pub mod password;
 mod password_policy;
 pub mod rights;

@@ -4,12 +4,13 @@
 //! `access_version`, is raised in the transaction of every change of a session, user, role or membership. Before memory
 //! is trusted that row is read, at most once in `CHECK_EVERY`; when it moved, everything is forgotten. So sign-out,
 //! disabling a user and revoking a role take effect within a second on every replica, and at once on the one that did it.
+//! API tokens are kept in the same way, see [`super::api_tokens`].
 
 use std::{
-    collections::HashMap,
+    net::IpAddr,
     sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -19,10 +20,13 @@ use sqlx::FromRow;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
+    api_token::Shown,
+    api_tokens::{self, ApiTokens},
     caller::{Account, Caller, Credential},
     decide::{Assignment, Roles},
+    memory::Memory,
     rights,
-    token::Tokens,
+    token::{Presented, Tokens},
 };
 use crate::server::{
     access::catalogue::Dimension,
@@ -33,10 +37,8 @@ use crate::server::{
 
 /// How long memory is trusted without asking the database.
 const CHECK_EVERY: Duration = Duration::from_millis(700);
-/// More sessions than this are not kept in memory.
-const MOST_KEPT: usize = 10_000;
-/// Idle time is counted with this precision, so that reading does not write.
-const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(5);
+/// Use is noted with this precision, so that reading does not write.
+pub(super) const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(5);
 
 /// How long sessions last.
 #[derive(Debug, Clone, Copy)]
@@ -54,9 +56,8 @@ pub struct Sessions {
     lifetime: Lifetime,
     built_in: Arc<Roles>,
     visitor: Arc<Caller>,
-    kept: RwLock<HashMap<Arc<str>, Arc<Kept>>>,
-    /// Raised whenever memory is forgotten, so that what was read before does not come back in.
-    generation: AtomicU64,
+    kept: Memory<Kept>,
+    api_tokens: ApiTokens,
     checked: Mutex<Checked>,
 }
 
@@ -135,9 +136,9 @@ impl Sessions {
             tokens,
             lifetime,
             visitor: Arc::new(Caller::visitor(visitors, built_in.clone())),
+            api_tokens: ApiTokens::new(built_in.clone()),
             built_in,
-            kept: RwLock::new(HashMap::new()),
-            generation: AtomicU64::new(0),
+            kept: Memory::default(),
             checked: Mutex::new(Checked { at: None, version: 0, answered: true }),
         }
     }
@@ -152,8 +153,37 @@ impl Sessions {
         &self.built_in
     }
 
-    /// The caller behind a token.
-    pub async fn authenticate(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Caller>> {
+    /// The caller behind what a call from this address presents.
+    pub async fn authenticate(
+        &self,
+        presented: Presented<'_>,
+        from: Option<IpAddr>,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Caller>> {
+        match presented {
+            Presented::Session(token) => self.authenticate_session(token, now).await,
+            Presented::ApiToken(text) => {
+                // what is no token at all costs no query
+                let shown = Shown::parse(text).ok_or_else(api_tokens::invalid)?;
+                self.check().await?;
+                self.api_tokens.in_use(&self.db, shown, from, now).await
+            }
+        }
+    }
+
+    /// The same caller, as it is now: an error when the credential is no longer good. Does not count as its use.
+    pub async fn again(&self, caller: &Arc<Caller>, now: DateTime<Utc>) -> Result<Arc<Caller>> {
+        match caller.credential() {
+            Credential::Visitor => Ok(caller.clone()),
+            Credential::Session { id, .. } => Ok(self.alive(id, now).await?.caller.clone()),
+            Credential::Token(token) => {
+                self.check().await?;
+                self.api_tokens.caller(&self.db, token, now).await
+            }
+        }
+    }
+
+    async fn authenticate_session(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Caller>> {
         let claims = self.tokens.verify(token, now)?;
         let caller = self.in_use(&claims.session, now).await?;
         // a token is signed by us, so a difference means that it was minted for another database
@@ -161,11 +191,6 @@ impl Sessions {
             true => Ok(caller),
             false => Err(ended()),
         }
-    }
-
-    /// The caller behind a session, without counting as its use.
-    pub async fn caller(&self, session: &str, now: DateTime<Utc>) -> Result<Arc<Caller>> {
-        Ok(self.alive(session, now).await?.caller.clone())
     }
 
     /// The caller behind a session that is being used.
@@ -186,7 +211,7 @@ impl Sessions {
 
     async fn alive(&self, session: &str, now: DateTime<Utc>) -> Result<Arc<Kept>> {
         self.check().await?;
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(session).cloned();
+        let kept = self.kept.get(session);
         let over = |kept: &Kept| now >= kept.expires_at || now - kept.last_seen() >= self.lifetime.idle;
         let kept = match kept {
             Some(kept) if !over(&kept) => kept,
@@ -198,8 +223,8 @@ impl Sessions {
 
     /// Drops everything from memory.
     pub fn forget(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        self.kept.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.kept.forget();
+        self.api_tokens.forget();
     }
 
     /// Opens a session and returns its token. The caller's transaction decides whether it lasts.
@@ -239,6 +264,14 @@ impl Sessions {
         let (expires_at,) = row.ok_or_else(ended)?;
         let token = self.tokens.sign(caller.id(), caller.tenant(), session, now, expires_at)?;
         Ok(Opened { token, expires_at })
+    }
+
+    /// Refuses a caller whose session ended since the call was admitted.
+    pub async fn require_open(&self, on: impl Into<On<'_>>, caller: &Caller) -> Result<()> {
+        let session = caller.session().ok_or_else(ended)?;
+        let row: Option<(String,)> =
+            sql("SELECT id FROM sessions WHERE id = $1 AND revoked_at IS NULL").bind(&**session).maybe(on).await?;
+        row.map(drop).ok_or_else(ended)
     }
 
     /// Ends sessions of a user: all, or all but one.
@@ -303,7 +336,7 @@ impl Sessions {
     }
 
     async fn load(&self, session: &str) -> Result<Arc<Kept>> {
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.kept.generation();
         let row: Option<SessionRow> = sql(
             "SELECT u.id, u.tenant_id, u.first_name, u.last_name, u.username, u.source, u.email, u.status, u.totp_enabled, \
              u.password_changed, u.created_at, u.updated_at, s.restricted, s.expires_at, s.last_seen_at \
@@ -322,14 +355,7 @@ impl Sessions {
             expires_at: row.expires_at,
             caller: Arc::new(Caller::new(row.account, credential, rights)),
         });
-        let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        // what was read before a change must not outlive it
-        if self.generation.load(Ordering::Acquire) == generation {
-            if all.len() >= MOST_KEPT {
-                all.clear();
-            }
-            all.insert(id, kept.clone());
-        }
+        self.kept.keep(generation, id, kept.clone());
         Ok(kept)
     }
 }

@@ -18,7 +18,10 @@ use http::{
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::keyring::{Keyring, Purpose};
+use super::{
+    api_token,
+    keyring::{Keyring, Purpose},
+};
 use crate::server::{
     config::CookieSameSite,
     error::{Error, Result},
@@ -166,9 +169,23 @@ fn check_time(claims: &Wire<'_>, now: DateTime<Utc>) -> Result<(), TokenError> {
     Ok(())
 }
 
-/// The token of a call: that of the `Authorization` header if there is one, else that of the cookie.
-pub fn credential(headers: &HeaderMap) -> Result<Option<&str>> {
-    Ok(bearer(headers)?.or_else(|| cookie_token(headers)))
+/// What a call presents to show who makes it. A secret, hence never printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Presented<'a> {
+    /// The token of a session, or what is taken for one.
+    Session(&'a str),
+    /// An API token, or what begins like one.
+    ApiToken(&'a str),
+}
+
+/// What a call presents: in the `Authorization` header if there is one, else in the cookie. An API token counts in the
+/// header only: browsers send cookies by themselves, and no browser has a use for API tokens.
+pub fn credential(headers: &HeaderMap) -> Result<Option<Presented<'_>>> {
+    Ok(match bearer(headers)? {
+        Some(token) if token.starts_with(api_token::PREFIX) => Some(Presented::ApiToken(token)),
+        Some(token) => Some(Presented::Session(token)),
+        None => cookie_token(headers).map(Presented::Session),
+    })
 }
 
 /// The reason of [`missing`].
@@ -430,9 +447,14 @@ mod tests {
     #[test]
     fn the_header_wins_over_the_cookie() {
         let both = headers(&[(COOKIE, "jwttoken=cookie"), (AUTHORIZATION, "Bearer header")]);
-        assert_eq!(credential(&both).unwrap(), Some("header"));
-        assert_eq!(credential(&headers(&[(COOKIE, "jwttoken=cookie")])).unwrap(), Some("cookie"));
-        assert_eq!(credential(&HeaderMap::new()).unwrap(), None);
+        assert!(credential(&both).unwrap() == Some(Presented::Session("header")));
+        let cookie = headers(&[(COOKIE, "jwttoken=cookie")]);
+        assert!(credential(&cookie).unwrap() == Some(Presented::Session("cookie")));
+        assert!(credential(&HeaderMap::new()).unwrap().is_none());
+        let token = headers(&[(AUTHORIZATION, "Bearer chorus_x")]);
+        assert!(credential(&token).unwrap() == Some(Presented::ApiToken("chorus_x")));
+        let token = headers(&[(COOKIE, "jwttoken=chorus_x")]);
+        assert!(credential(&token).unwrap() == Some(Presented::Session("chorus_x")), "no API token in a cookie");
         let broken = headers(&[(COOKIE, "jwttoken=cookie"), (AUTHORIZATION, "Basic x")]);
         assert!(credential(&broken).is_err(), "a bad header does not fall back to the cookie");
     }

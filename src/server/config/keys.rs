@@ -229,6 +229,13 @@ pub static KEYS: &[Key] = &[
         "A session ends this long after the sign-in, however much it is used. At most 366 days.",
     ),
     Key::new(
+        "token_max_lifetime",
+        "token-max-lifetime",
+        Duration { zero: false },
+        Value("365d"),
+        "The longest that an API token may be made for. Tokens that exist keep the end that they were made with.",
+    ),
+    Key::new(
         "cookie_secure",
         "cookie-secure",
         Choice(&["auto", "always", "never"]),

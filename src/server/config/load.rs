@@ -247,6 +247,9 @@ fn effective(figment: &Figment, key: &'static Key) -> Effective {
 /// The longest life of a session. The idle timeout is not longer, so sums with times of this age cannot overflow.
 const MAX_SESSION_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// The longest life of an API token.
+const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
+
 /// What the kinds of single values cannot tell: values out of bounds, and combinations that cannot work.
 fn conflicts(config: &Config, effective: &[Effective]) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -267,6 +270,12 @@ fn conflicts(config: &Config, effective: &[Effective]) -> Vec<Problem> {
     }
     if config.session_max_lifetime > MAX_SESSION_LIFETIME {
         refuse("session_max_lifetime", "is longer than 366 days; people have to sign in again some time");
+    }
+    if config.token_max_lifetime > MAX_TOKEN_LIFETIME {
+        refuse(
+            "token_max_lifetime",
+            "is longer than ten years; a token that nobody renews is a token that nobody knows",
+        );
     }
     if config.cookie_same_site == CookieSameSite::None && config.cookie_secure == CookieSecure::Never {
         refuse(

@@ -78,6 +78,9 @@ pub struct Config {
     /// A session ends this long after the sign-in.
     #[serde(deserialize_with = "duration::deserialize")]
     pub session_max_lifetime: Duration,
+    /// The longest that an API token may be made for.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub token_max_lifetime: Duration,
     /// Whether the session cookie travels over TLS only.
     pub cookie_secure: CookieSecure,
     /// The SameSite attribute of the session cookie.

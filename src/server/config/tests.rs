@@ -143,6 +143,10 @@ fn files_are_refused_with_line_key_and_reason() {
             "session_max_lifetime: 367d\n",
             "chorus.yaml:1: `session_max_lifetime`: is longer than 366 days; people have to sign in again some time",
         ),
+        (
+            "token_max_lifetime: 4000d\n",
+            "chorus.yaml:1: `token_max_lifetime`: is longer than ten years; a token that nobody renews is a token that nobody knows",
+        ),
     ] {
         assert_eq!(refusal(yaml), expected);
     }

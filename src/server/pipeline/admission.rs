@@ -12,12 +12,7 @@ use super::{
     validation::Violations,
 };
 use crate::server::{
-    access::{
-        caller::Caller,
-        catalogue::Permission,
-        decide::{Visible, denied},
-        token,
-    },
+    access::{caller::Caller, catalogue::Permission, decide::Visible, token},
     error::{Error, Kind, Result},
 };
 
@@ -187,7 +182,7 @@ impl<Q> Arrived<Q> {
         }
         let asked: Vec<i64> = asked.iter().map(|n| i64::try_from(*n).unwrap_or_default()).collect();
         match asked.iter().find(|id| !allowed.contains(**id)) {
-            Some(id) => Err(denied(*permission, permission.requires().map(|dimension| (dimension, *id)))),
+            Some(id) => Err(self.caller.denied(*permission, permission.requires().map(|dimension| (dimension, *id)))),
             None => Ok(Visible::Ids(asked.into_iter().collect())),
         }
     }
@@ -225,7 +220,7 @@ pub(super) fn hold(permission: Permission, wanted: Wanted, caller: &Caller) -> R
     };
     match caller.may(permission, target) {
         true => Ok(()),
-        false => Err(denied(permission, target)),
+        false => Err(caller.denied(permission, target)),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::server::{
     access::{
         caller::Caller,
         catalogue::Permission,
-        decide::{Target, Visible, denied},
+        decide::{Target, Visible},
         throttle::{Attempt, Device},
     },
     db::fold,
@@ -221,7 +221,7 @@ impl Pending {
         }
         match self.holds(permission, target) {
             true => Ok(Authorized { call: self.call.clone(), caller: self.caller.clone() }),
-            false => Err(denied(permission, target)),
+            false => Err(self.caller.denied(permission, target)),
         }
     }
 }

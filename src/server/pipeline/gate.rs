@@ -78,7 +78,7 @@ impl Drop for Running<'_> {
         if self.call.rpc.audit != When::Never && !self.call.recorded.load(Ordering::Acquire) {
             self.call.shared.audit.write_later(audit::Record::of(self.call, self.caller, Some(&error)));
         }
-        log(self.call, self.caller.id(), Some(&error), self.started);
+        log(self.call, Some(self.caller), Some(&error), self.started);
     }
 }
 
@@ -141,7 +141,7 @@ impl Gate {
             Ok(caller) => caller,
             Err(error) => {
                 // no valid credential: nobody to record
-                log(&call, 0, Some(&error), started);
+                log(&call, None, Some(&error), started);
                 return Err(error.into_status(&call.instance));
             }
         };
@@ -161,7 +161,7 @@ impl Gate {
         let result = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)));
         self.record(&call, &caller, result.as_ref().err()).await;
         running.ended = true;
-        log(&call, caller.id(), result.as_ref().err(), started);
+        log(&call, Some(&caller), result.as_ref().err(), started);
 
         let mut response = Response::new(result.map_err(|error| error.into_status(&call.instance))?);
         let headers = std::mem::take(&mut *call.headers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -196,7 +196,7 @@ impl Gate {
 
     async fn find_caller(&self, call: &Call, headers: &HeaderMap) -> Result<Arc<Caller>> {
         let found = match token::credential(headers) {
-            Ok(Some(token)) => self.0.sessions.authenticate(token, call.now).await,
+            Ok(Some(presented)) => self.0.sessions.authenticate(presented, call.address, call.now).await,
             Ok(None) => Err(token::missing()),
             Err(error) => Err(error),
         };
@@ -230,22 +230,24 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     Error::internal(format!("panic: {}", text.unwrap_or_default()))
 }
 
-/// One line per call. Never a token, a query or a value of the request.
-fn log(call: &Call, caller: i64, error: Option<&Error>, started: Instant) {
+/// One line per call. Never a token, a query or a value of the request. An API token is named by its id.
+fn log(call: &Call, caller: Option<&Caller>, error: Option<&Error>, started: Instant) {
     let code = error.map_or(Code::Ok, |e| e.kind().code());
     let took = started.elapsed();
     crate::server::telemetry::call_finished(call.rpc.name, code, took.as_secs_f64());
     let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
     let (rpc, request_id, code) = (call.rpc.name, &*call.request_id, code as i32);
+    let token = caller.and_then(Caller::token).map(|token| token.id);
+    let caller = caller.map_or(0, Caller::id);
     match error {
-        None => tracing::info!(target: "chorus::call", rpc, request_id, caller, code, ms, "done"),
+        None => tracing::info!(target: "chorus::call", rpc, request_id, caller, token, code, ms, "done"),
         Some(e) if e.kind() == Kind::Internal => {
             let cause = e.cause().map(tracing::field::display);
-            tracing::error!(target: "chorus::call", rpc, request_id, caller, code, ms, reason = e.reason(), cause, "failed");
+            tracing::error!(target: "chorus::call", rpc, request_id, caller, token, code, ms, reason = e.reason(), cause, "failed");
         }
         Some(e) => {
             let cause = e.cause().map(tracing::field::display);
-            tracing::info!(target: "chorus::call", rpc, request_id, caller, code, ms, reason = e.reason(), cause, "refused");
+            tracing::info!(target: "chorus::call", rpc, request_id, caller, token, code, ms, reason = e.reason(), cause, "refused");
         }
     }
 }

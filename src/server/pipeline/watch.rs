@@ -40,10 +40,8 @@ pub(super) fn guarded<T: Send + 'static>(items: Items<T>, call: Arc<Call>, calle
     }))
 }
 
-async fn still(call: &Call, opened: &Caller) -> Result<()> {
-    let Some(session) = opened.session() else { return Ok(()) };
-    let now = call.shared.clock.now();
-    let caller = call.shared.sessions.caller(session, now).await?;
+async fn still(call: &Call, opened: &Arc<Caller>) -> Result<()> {
+    let caller = call.shared.sessions.again(opened, call.shared.clock.now()).await?;
     match call.needs() {
         Some(needs) => needs.iter().try_for_each(|(permission, wanted)| hold(*permission, *wanted, &caller)),
         None if caller.rights() == opened.rights() => Ok(()),

@@ -12,6 +12,7 @@ pub mod health;
 pub mod notifications;
 pub mod roles;
 pub mod settings;
+pub mod tokens;
 mod unbuilt;
 pub mod users;
 pub mod workspaces;
@@ -58,6 +59,7 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
         .add_service(guards::PlatformSettingsServiceGuard::server(gate, settings::Settings::new(base())))
         .add_service(guards::StewardServiceGuard::server(gate, Unbuilt))
         .add_service(guards::TermsOfUseServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::TokenServiceGuard::server(gate, tokens::Tokens::new(base())))
         .add_service(guards::UserServiceGuard::server(gate, users::Users::new(base())))
         .add_service(guards::WorkbenchServiceGuard::server(gate, Unbuilt))
         .add_service(guards::WorkspaceServiceGuard::server(gate, workspaces::Workspaces::new(base())))

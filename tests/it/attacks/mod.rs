@@ -4,6 +4,7 @@ mod cross_site;
 mod requests;
 mod rights;
 mod sessions;
+mod tokens;
 mod traces;
 
 use chorus::server::db::{Db, sql};

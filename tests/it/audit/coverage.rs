@@ -24,6 +24,8 @@ struct Scene {
     grant: i64,
     /// A workspace, with the entry `theme`, which the platform and the caller have, too.
     workspace: i64,
+    /// An API token of that member.
+    token: i64,
 }
 
 /// A request that succeeds.
@@ -62,6 +64,21 @@ const FIXTURES: &[Fixture] = &[
     fixture("DevstoreService/PutWorkspaceEntry", |s| json!({"id": s.workspace, "key": "theme", "value": "x"}), ""),
     fixture("NotificationService/MarkNotificationsAsRead", |_| json!({"markAll": true}), ""),
     fixture("PlatformSettingsService/UpdatePlatformSettings", |_| json!({"platformSettings": {"title": "x"}}), ""),
+    fixture(
+        "TokenService/CreateToken",
+        |_| json!({"name": "x", "scopes": [{"permission": "createWorkspace"}], "expiresAt": "2026-03-02T00:00:00Z"}),
+        "@user api_token_id expires_at name scopes user_id",
+    ),
+    fixture(
+        "TokenService/RevokeToken",
+        |s| json!({"id": s.token}),
+        "@user api_token_id expires_at name scopes user_id",
+    ),
+    fixture(
+        "UserService/CreateServiceAccount",
+        |s| json!({"username": format!("bot-{}", s.other.id)}),
+        "@user user_id username",
+    ),
     fixture("UserService/CreateUser", |s| account(0, &format!("new-{}", s.other.id)), "@user user_id username"),
     fixture(
         "UserService/CreateUserRole",
@@ -264,6 +281,7 @@ impl Scene {
             .await
             .unwrap();
         let other = server.stranger(server.tenant, &[]).await;
+        let token = server.api_token(&other, &["createWorkspace"]).await.id;
         let workspace = server.workspace(&caller, "Atlas").await;
         let id = workspace.to_string();
         server.give(&other, &[("WorkspaceMember", &[("workspace", &id)])]).await;
@@ -275,7 +293,7 @@ impl Scene {
             }
             server.call(Some(&caller), &format!("DevstoreService/{rpc}"), entry).await.unwrap();
         }
-        Self { caller, other, grant, workspace }
+        Self { caller, other, grant, workspace, token }
     }
 }
 

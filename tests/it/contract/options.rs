@@ -53,6 +53,9 @@ fn rpcs_about_credentials_are_closed_to_api_tokens() {
     let expected = [
         "AuthenticationService/Logout",
         "AuthenticationService/RefreshToken",
+        "TokenService/CreateToken",
+        "TokenService/ListTokens",
+        "TokenService/RevokeToken",
         "UserService/EnableTotp",
         "UserService/ResetTotp",
         "UserService/UpdatePassword",

@@ -15,19 +15,33 @@ const METHODS: &str = include_str!("../data/wire-methods.tsv");
 const NEW_TYPES: &[&str] = &[
     "Access",
     "AllOf",
+    "ApiToken",
     "Audit",
     "Audit.When",
     "AuditDetail",
     "AuditOutcome",
+    "CreateServiceAccountReply",
+    "CreateServiceAccountRequest",
+    "CreateServiceAccountResult",
+    "CreateTokenReply",
+    "CreateTokenRequest",
+    "CreateTokenResult",
     "Custom",
     "FieldClass",
     "GetServerStatusReply",
     "GetServerStatusRequest",
     "Grant",
     "ListRule",
+    "ListTokensReply",
+    "ListTokensRequest",
+    "ListTokensResult",
     "Request",
+    "RevokeTokenReply",
+    "RevokeTokenRequest",
+    "RevokeTokenResult",
     "ServerStatus",
     "ServerStatusDetails",
+    "TokenScope",
 ];
 
 /// Fields that we add to messages that clients know; they ignore what they do not know.
@@ -54,6 +68,11 @@ const LEFT_OUT: &[&str] = &["SortOrder"];
 /// RPCs of our own.
 const NEW_RPCS: &[&str] = &[
     "HealthService GetServerStatus GetServerStatusRequest GetServerStatusReply auth GET /api/rest/v1/server/status -",
+    "TokenService CreateToken CreateTokenRequest CreateTokenReply auth POST /api/rest/v1/tokens *",
+    "TokenService ListTokens ListTokensRequest ListTokensReply auth GET /api/rest/v1/tokens -",
+    "TokenService RevokeToken RevokeTokenRequest RevokeTokenReply auth DELETE /api/rest/v1/tokens/{id} -",
+    "UserService CreateServiceAccount CreateServiceAccountRequest CreateServiceAccountReply auth POST \
+     /api/rest/v1/service-accounts *",
 ];
 
 #[test]

@@ -267,6 +267,32 @@ pub const EXPECTED: &[Expected] = &[
         request: |s| json!({"id": s.own_id().max(1), "filter": {"workbenchId": s.workbench}}),
         admitted: Who::Holders { right: &["WorkbenchAdmin", "SuperAdmin"], anywhere: &[] },
     },
+    // API tokens
+    Expected {
+        rpc: "TokenService/CreateToken",
+        variant: "for oneself",
+        request: |_| token(json!({})),
+        admitted: Who::Holders { right: ACCOUNTS, anywhere: BOUND_TO_NO_USER },
+    },
+    // those who may administer the user hear that people make their own
+    Expected {
+        rpc: "TokenService/CreateToken",
+        variant: "for somebody else",
+        request: |s| token(json!({"userId": s.other.id, "scopes": [{"permission": "listUsers"}]})),
+        admitted: MANAGE_USERS,
+    },
+    Expected {
+        rpc: "TokenService/ListTokens",
+        variant: "one's own",
+        request: |_| json!({}),
+        admitted: Who::Holders { right: ACCOUNTS, anywhere: BOUND_TO_NO_USER },
+    },
+    Expected {
+        rpc: "TokenService/ListTokens",
+        variant: "somebody else's",
+        request: |s| json!({"userId": s.other.id}),
+        admitted: MANAGE_USERS,
+    },
     // members of a workspace
     Expected {
         rpc: "WorkspaceService/AddUserRoleInWorkspace",
@@ -300,4 +326,12 @@ fn by_workspace(scene: &Scene<'_>) -> Value {
 
 fn role(user: i64, name: &str, context: Value) -> Value {
     json!({"userId": user, "role": {"name": name, "context": context}})
+}
+
+/// A request for a token, with these fields.
+fn token(with: Value) -> Value {
+    let mut request =
+        json!({"name": "x", "scopes": [{"permission": "getMyOwnUser"}], "expiresAt": "2026-03-02T08:00:00Z"});
+    request.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+    request
 }

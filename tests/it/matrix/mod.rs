@@ -11,6 +11,7 @@ mod custom;
 mod roles;
 mod scene;
 mod tenants;
+mod tokens;
 
 use std::fmt;
 
@@ -157,8 +158,10 @@ fn request(rpc: &Rpc, matrix: &Matrix, scene: &Scene<'_>) -> Value {
     let mut request = json!({});
     if let Access::Grants(grants) = rpc.access.as_ref().unwrap() {
         for Grant { permission, context } in grants {
-            if let Context::Field(path) = context {
-                put(&mut request, path, scene.target(matrix.requires(permission).unwrap()));
+            match context {
+                Context::Field(path) => put(&mut request, path, scene.target(matrix.requires(permission).unwrap())),
+                Context::Resolver(_) if !rpc.planned => put(&mut request, "id", scene.token),
+                Context::None | Context::Caller | Context::Resolver(_) => {}
             }
         }
     }
@@ -211,7 +214,10 @@ fn holds(Grant { permission, context }: &Grant, matrix: &Matrix, scene: &Scene<'
         Context::None => None,
         Context::Caller => Some(scene.own_id()),
         Context::Field(_) => Some(scene.target(matrix.requires(permission).unwrap())),
-        Context::Resolver(name) => panic!("say here what the resolver {name} finds"),
+        Context::Resolver(name) => match name.as_str() {
+            "owner" => Some(scene.other.id),
+            name => panic!("say here what the resolver {name} finds"),
+        },
     };
     matrix.holds(role, &scene.binding, scene.own_id(), permission, target)
 }

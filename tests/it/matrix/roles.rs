@@ -71,6 +71,11 @@ impl Matrix {
         self.roles.iter().find(|r| r.name == name).unwrap_or_else(|| panic!("no role {name}"))
     }
 
+    /// Every permission, with the dimension that a check of it binds.
+    pub fn permissions(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.requires.iter().map(|(name, dimension)| (name.as_str(), dimension.as_deref()))
+    }
+
     /// The dimension that a check of the permission binds, if any.
     pub fn requires(&self, permission: &str) -> Option<&str> {
         self.requires.get(permission).unwrap_or_else(|| panic!("no permission {permission}")).as_deref()

@@ -33,6 +33,8 @@ pub struct Scene<'a> {
     pub workbench: i64,
     /// The user whom the calls are about, unless it is the caller.
     pub other: Person,
+    /// An API token of that user.
+    pub token: i64,
 }
 
 impl<'a> Subject<'a> {
@@ -70,6 +72,7 @@ impl<'a> Scene<'a> {
     /// Sets the scene.
     pub async fn new(server: &TestServer, foreign: i64, subject: Subject<'a>) -> Self {
         let other = server.stranger(server.tenant, &[]).await;
+        let token = server.api_token(&other, &[]).await.id;
         let workspace = server.workspace(&server.admin, "Atlas").await;
         let elsewhere = server.workspace(&server.admin, "Elsewhere").await;
         // there are no rows of workbenches yet; an id is enough to be bound to
@@ -114,7 +117,7 @@ impl<'a> Scene<'a> {
                 (Some(person), binding)
             }
         };
-        Self { subject, caller, binding, workspace, workbench, other }
+        Self { subject, caller, binding, workspace, workbench, other, token }
     }
 
     /// The caller's id; 0 for a visitor.

@@ -18,6 +18,8 @@ struct Things {
     member: Person,
     /// The assignment of the member's role.
     role: i64,
+    /// An API token of the member.
+    token: i64,
 }
 
 /// One request about a thing of another tenant.
@@ -156,6 +158,16 @@ const ASKS: &[Ask] = &[
         answer: Answer::Nothing,
     },
     Ask { rpc: "AuditService/ListActorAudit", request: |t, _| json!({"id": t.member.id}), answer: Answer::Nothing },
+    Ask {
+        rpc: "TokenService/CreateToken",
+        request: |t, _| {
+            let scopes = json!([{"permission": "createWorkspace"}]);
+            json!({"userId": t.member.id, "name": "x", "scopes": scopes, "expiresAt": "2026-03-02T08:00:00Z"})
+        },
+        answer: Answer::NotFound,
+    },
+    Ask { rpc: "TokenService/ListTokens", request: |t, _| json!({"userId": t.member.id}), answer: Answer::Nothing },
+    Ask { rpc: "TokenService/RevokeToken", request: |t, _| json!({"id": t.token}), answer: Answer::NotFound },
     // a person to ask must be of the own tenant
     Ask {
         rpc: "WorkspaceService/CreateWorkspace",
@@ -278,7 +290,8 @@ async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
     .run(&server.db)
     .await
     .unwrap();
-    Things { workspace, member, role }
+    let token = server.api_token(&member, &[]).await.id;
+    Things { workspace, member, role, token }
 }
 
 /// What the default tenant holds, in words.
@@ -291,6 +304,7 @@ async fn dump(server: &TestServer) -> Vec<String> {
         "SELECT CAST(id AS TEXT), key || value FROM devstore WHERE tenant_id = $1 ORDER BY id",
         "SELECT id, coalesce(CAST(read_at AS TEXT), 'unread') FROM notifications WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), actor_username || action FROM audit_log WHERE tenant_id = $1 ORDER BY id",
+        "SELECT CAST(id AS TEXT), coalesce(CAST(revoked_at AS TEXT), 'active') FROM api_tokens WHERE tenant_id = $1 ORDER BY id",
         "SELECT id, coalesce(CAST(revoked_at AS TEXT), 'open') FROM sessions WHERE tenant_id = $1 ORDER BY id",
     ] {
         let rows: Vec<(String, String)> = sql(query).bind(server.tenant).all(&server.db).await.unwrap();

@@ -12,17 +12,18 @@ use chorus::{
     proto,
     server::{
         Server,
-        access::{caller::Account, keyring::Keyring, throttle::Throttle},
+        access::{api_token::Fresh, caller::Account, keyring::Keyring, throttle::Throttle},
         clock::{Clock, ManualClock},
         config::{self, keys::Key},
-        db::{Db, fold, sql},
+        db::{Db, Json, fold, sql},
         error,
         random::{Random, SeededRandom},
     },
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use prost_reflect::{DeserializeOptions, DynamicMessage, MethodDescriptor, SerializeOptions};
 use reqwest::Method;
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tempfile::TempDir;
 use tonic::{Code, Request, Status, transport::Channel};
@@ -58,6 +59,13 @@ pub struct Person {
     pub tenant: i64,
     pub username: String,
     pub token: String,
+}
+
+/// An API token.
+pub struct ApiToken {
+    pub id: i64,
+    /// Its owner, who shows it instead of a session.
+    pub bearer: Person,
 }
 
 /// A role to give, and what it is bound to: `("WorkspaceAdmin", &[("workspace", "1")])`.
@@ -261,6 +269,29 @@ impl TestServer {
     pub async fn sign_in(&self, person: &Person) -> Person {
         let account: Account = sql("SELECT * FROM users WHERE id = $1").bind(person.id).one(&self.db).await.unwrap();
         self.open_session(&account).await
+    }
+
+    /// Stores an API token of somebody, with these scopes and a name of the server's choice, good for a day.
+    pub async fn api_token(&self, owner: &Person, scopes: &[&str]) -> ApiToken {
+        let fresh = Fresh::new(&self.random);
+        let name = format!("program-{}", self.numbers.fetch_add(1, Ordering::Relaxed));
+        let now = self.clock.now();
+        let (id,): (i64,) = sql(
+            "INSERT INTO api_tokens (tenant_id, user_id, name, name_key, public_id, secret_hash, scopes, created_by, \
+             created_at, expires_at) VALUES ($1, $2, $3, $3, $4, $5, $6, $2, $7, $8) RETURNING id",
+        )
+        .bind(owner.tenant)
+        .bind(owner.id)
+        .bind(name)
+        .bind(fresh.public_id)
+        .bind(fresh.secret_hash.to_vec())
+        .bind(Json(scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>()))
+        .bind(now)
+        .bind(now + TimeDelta::days(1))
+        .one(&self.db)
+        .await
+        .unwrap();
+        ApiToken { id, bearer: Person { token: fresh.text.expose_secret().to_owned(), ..owner.clone() } }
     }
 
     async fn open_session(&self, account: &Account) -> Person {

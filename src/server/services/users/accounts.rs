@@ -1,10 +1,11 @@
 //! Making, changing and deleting accounts.
 
-use super::{INTERNAL, Users, check_names, message, not_found, store};
+use super::{INTERNAL, SERVICE, Users, check_email, check_names, message, not_found, store};
 use crate::{
     proto::v1,
     server::{
         access::{
+            api_tokens,
             caller::Account,
             catalogue::{AUTHENTICATED, Dimension, Permission},
             context::Context,
@@ -33,7 +34,8 @@ impl Users {
                 (call, tenant)
             }
         };
-        check_names(&user, &self.base.config)?;
+        check_names(&user)?;
+        check_email(&user.email, INTERNAL, &self.base.config)?;
         let status = initial_status(&user.status)?;
         let hash = accept_password(&call, &mut user).await?;
 
@@ -45,8 +47,8 @@ impl Users {
             email: &user.email,
             status,
         };
-        let password = store::Password { hash: &hash, own: true };
-        let account = store::insert(&mut change, tenant, &fields, &password, call.now()).await?;
+        let origin = store::Origin::Internal { password_hash: &hash };
+        let account = store::insert(&mut change, tenant, &fields, &origin, call.now()).await?;
         let to = Recipient { tenant_id: tenant, user_id: account.id };
         let held = roles::grant_to(&mut change, &call, to, AUTHENTICATED, Context::user(account.id)).await?;
         note(&call, &account);
@@ -90,7 +92,7 @@ impl Users {
     pub(super) async fn update(&self, call: Pending, user: &v1::User, id: i64) -> Result<v1::User> {
         let administers = call.holds(Permission::UpdateUser, None);
         let call = call.require(Permission::UpdateUser, Some((Dimension::User, id)))?;
-        check_names(user, &self.base.config)?;
+        check_names(user)?;
         if !user.password.is_empty() {
             let text =
                 "A password is not set this way. Use ResetPassword for somebody else's, UpdatePassword for your own.";
@@ -103,6 +105,7 @@ impl Users {
         }
         roles::lock_user(&mut change, id).await?;
         let before = store::find(&mut change, &call, id).await?.ok_or_else(|| not_found(id))?;
+        check_email(&user.email, &before.source, &self.base.config)?;
         let held = roles::of(&mut change, id).await?;
         check_update(&call, administers, &before, user, &held)?;
 
@@ -155,9 +158,10 @@ impl Users {
         change.commit().await
     }
 
-    /// Ends every session of a user.
+    /// Ends every session and every API token of a user.
     pub(super) async fn sign_out(&self, change: &mut Change, by: &Authorized, user: i64) -> Result<()> {
-        by.call().shared().sessions.revoke_of_user(&mut *change, user, None, by.now()).await
+        by.call().shared().sessions.revoke_of_user(&mut *change, user, None, by.now()).await?;
+        api_tokens::revoke_of_user(&mut *change, user, by.now()).await
     }
 }
 
@@ -211,7 +215,7 @@ fn check_update(
         let text = "A user is not deleted by a change of status. Use DeleteUser (DELETE /api/rest/v1/users/{id}).";
         return Err(Error::field("status", "not_deleted", text));
     }
-    if before.source != INTERNAL && before.username != after.username {
+    if ![INTERNAL, SERVICE].contains(&before.source.as_str()) && before.username != after.username {
         let text = "The identity provider chose this user name. Change it there.";
         return Err(Error::field("username", "source", text));
     }

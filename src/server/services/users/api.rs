@@ -60,6 +60,15 @@ impl UserHandlers for Users {
         Ok(v1::CreateUserReply { result: Some(v1::CreateUserResult { user: Some(user) }) })
     }
 
+    async fn create_service_account(
+        &self,
+        call: Authorized,
+        request: v1::CreateServiceAccountRequest,
+    ) -> Result<v1::CreateServiceAccountReply> {
+        let user = self.create_service(&call, request).await?;
+        Ok(v1::CreateServiceAccountReply { result: Some(v1::CreateServiceAccountResult { user: Some(user) }) })
+    }
+
     async fn update_user(&self, call: Pending, request: v1::User) -> Result<v1::UpdateUserReply> {
         let id = row_id(request.id, "user")?;
         let user = self.update(call, &request, id).await?;

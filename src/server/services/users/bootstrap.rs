@@ -98,8 +98,8 @@ impl Admin {
             status: "active",
         };
         // the administrator's own, also when it was made up: only this start tells it, and to nobody else
-        let password = store::Password { hash: &self.hash, own: true };
-        let account = store::insert(tx, tenant, &fields, &password, now).await?;
+        let origin = store::Origin::Internal { password_hash: &self.hash };
+        let account = store::insert(tx, tenant, &fields, &origin, now).await?;
         let everything = Dimension::ALL.into_iter().fold(Context::NONE, |c, dimension| c.with(dimension, Bound::Any));
         for (role, context) in [(AUTHENTICATED, Context::user(account.id)), (SUPER_ADMIN, everything)] {
             roles::insert(&mut *tx, tenant, account.id, role, &context, now).await?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! api ──► accounts   create, update, delete
+//!     ├─► service    accounts for programs
 //!     ├─► passwords  one's own, and temporary ones
 //!     ├─► list       who sees whom, and how much of it
 //!     └─► roles      (its own room) grant, revoke
@@ -11,7 +12,7 @@
 //!
 //! What always holds: a user name is unique among all tenants, whatever its letter case; an account has the role
 //! `Authenticated` for itself from its first moment; whoever is disabled or deleted, or gets another password, is signed
-//! out in the same transaction; one active SuperAdmin stays. An account is only deleted with `DeleteUser`: a status of
+//! out in the same transaction, and every API token revoked; one active SuperAdmin stays. An account is only deleted with `DeleteUser`: a status of
 //! `deleted` in an update is refused.
 
 mod accounts;
@@ -19,6 +20,7 @@ mod api;
 mod bootstrap;
 mod list;
 mod passwords;
+mod service;
 mod store;
 
 use std::collections::BTreeSet;
@@ -34,10 +36,13 @@ use crate::{
 };
 
 pub use bootstrap::{FirstAdmin, bootstrap};
-pub use store::{COLUMNS, has_users};
+pub use store::{COLUMNS, find, has_users};
 
 /// The source of accounts whose password is kept here.
 pub const INTERNAL: &str = "internal";
+
+/// The source of accounts for programs, which cannot sign in.
+pub const SERVICE: &str = "service";
 
 /// The room of users.
 pub struct Users {
@@ -95,7 +100,7 @@ fn names(account: &Account) -> Vec<String> {
 }
 
 /// The rules on names that the contract cannot state.
-fn check_names(user: &v1::User, config: &Config) -> Result<()> {
+fn check_names(user: &v1::User) -> Result<()> {
     for (field, value) in [("firstName", &user.first_name), ("lastName", &user.last_name)] {
         if value.trim().is_empty() {
             return Err(Error::field(field, "required", format!("{field} is only white space. Write the name.")));
@@ -105,8 +110,12 @@ fn check_names(user: &v1::User, config: &Config) -> Result<()> {
         let text = "The user name has white space at an end. Leave it out: nobody would type it at sign-in.";
         return Err(Error::field("username", "trimmed", text));
     }
-    check_username(&user.username)?;
-    if config.require_email && user.email.is_empty() {
+    check_username(&user.username)
+}
+
+/// Whether an account may be without e-mail address. Programs have none.
+fn check_email(email: &str, source: &str, config: &Config) -> Result<()> {
+    if config.require_email && email.is_empty() && source != SERVICE {
         return Err(Error::field("email", "required", "Every user of this server needs an e-mail address."));
     }
     Ok(())
@@ -201,20 +210,25 @@ pub(super) mod tests {
 
     #[test]
     fn names_are_checked() {
-        let user = |first: &str, name: &str, email: &str| v1::User {
+        let user = |first: &str, name: &str| v1::User {
             first_name: first.to_owned(),
             last_name: "Łaska".to_owned(),
             username: name.to_owned(),
-            email: email.to_owned(),
             ..v1::User::default()
         };
+        assert!(check_names(&user("Zoë", "zoe")).is_ok());
+        assert!(check_names(&user(" ", "zoe")).is_err());
+        assert!(check_names(&user("Zoë", "zoe ")).is_err());
+        assert!(check_names(&user("Zoë", "\u{a0}zoe")).is_err());
+    }
+
+    #[test]
+    fn people_may_need_an_address() {
         let mut config = config();
-        assert!(check_names(&user("Zoë", "zoe", ""), &config).is_ok());
-        assert!(check_names(&user(" ", "zoe", ""), &config).is_err());
-        assert!(check_names(&user("Zoë", "zoe ", ""), &config).is_err());
-        assert!(check_names(&user("Zoë", "\u{a0}zoe", ""), &config).is_err());
+        assert!(check_email("", INTERNAL, &config).is_ok());
         config.require_email = true;
-        assert!(check_names(&user("Zoë", "zoe", ""), &config).is_err());
-        assert!(check_names(&user("Zoë", "zoe", "zoe@example.org"), &config).is_ok());
+        assert!(check_email("", INTERNAL, &config).is_err());
+        assert!(check_email("zoe@example.org", INTERNAL, &config).is_ok());
+        assert!(check_email("", SERVICE, &config).is_ok());
     }
 }

@@ -5,7 +5,7 @@
 
 use secrecy::SecretString;
 
-use super::{INTERNAL, Users, accounts::note, names, not_found, store};
+use super::{INTERNAL, SERVICE, Users, accounts::note, names, not_found, store};
 use crate::{
     proto::v1,
     server::{
@@ -69,8 +69,12 @@ impl Users {
         }
         let account = store::find(&self.base.db, call, id).await?.ok_or_else(|| not_found(id))?;
         if account.source != INTERNAL {
-            let text =
-                format!("User {id} signs in at the identity provider {}. Reset the password there.", account.source);
+            let text = match account.source.as_str() {
+                SERVICE => format!("User {id} is a service account: it has no password. Make an API token for it."),
+                provider => {
+                    format!("User {id} signs in at the identity provider {provider}. Reset the password there.")
+                }
+            };
             return Err(Error::invalid("USER_HAS_NO_PASSWORD", text));
         }
         let (password, hash) = call.call().shared().hasher.temporary(names(&account)).await?;

@@ -62,12 +62,24 @@ impl Fields<'_> {
     }
 }
 
-/// The password of a user, as it is stored.
-pub struct Password<'a> {
-    /// Its hash.
-    pub hash: &'a str,
-    /// Whether it is the user's own choice.
-    pub own: bool,
+/// Where a new account comes from.
+pub enum Origin<'a> {
+    /// Somebody with a password of the own choice.
+    Internal {
+        /// Its hash.
+        password_hash: &'a str,
+    },
+    /// A program, without password: there is none that would have to be changed.
+    Service,
+}
+
+impl Origin<'_> {
+    const fn columns(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Internal { password_hash } => (super::INTERNAL, Some(password_hash)),
+            Self::Service => (super::SERVICE, None),
+        }
+    }
 }
 
 /// Which users a list holds.
@@ -142,9 +154,10 @@ pub async fn insert(
     tx: &mut Tx,
     tenant: i64,
     fields: &Fields<'_>,
-    password: &Password<'_>,
+    origin: &Origin<'_>,
     now: DateTime<Utc>,
 ) -> Result<Account> {
+    let (source, password_hash) = origin.columns();
     sql("INSERT INTO users (tenant_id, first_name, last_name, username, username_key, source, email, password_hash, \
          password_changed, status, search_key, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING ")
@@ -154,10 +167,10 @@ pub async fn insert(
     .bind(fields.last_name)
     .bind(fields.username)
     .bind(fold(fields.username))
-    .bind(super::INTERNAL)
+    .bind(source)
     .bind(fields.email)
-    .bind(password.hash)
-    .bind(password.own)
+    .bind(password_hash.map(str::to_owned))
+    .bind(true)
     .bind(fields.status)
     .bind(fields.search_key())
     .bind(now)
