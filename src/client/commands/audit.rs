@@ -59,7 +59,7 @@ pub struct List {
     #[command(flatten)]
     conditions: Conditions,
     /// Show at most this many
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 
