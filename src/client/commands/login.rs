@@ -66,6 +66,9 @@ impl Login {
         if std::env::var_os(TOKEN_VARIABLE).is_some_and(|token| !token.is_empty()) {
             say(&format!("{TOKEN_VARIABLE} is set and goes before this sign-in; unset it"));
         }
+        if globals.token_file.is_some() {
+            say("--token-file goes before this sign-in; leave it out from now on");
+        }
         if !me.password_changed {
             say("your password is a temporary one: choose your own with `chorus password`");
         }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta};
 use futures_util::StreamExt;
+use secrecy::ExposeSecret as _;
 use tokio_stream::wrappers::IntervalStream;
 use tonic::{Code, Request, Response, Status};
 
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::server::{
     access::{
+        api_token::Fresh,
         audit,
         caller::Account,
         catalogue::Permission,
@@ -108,6 +110,24 @@ impl World {
         let opened = self.shared.sessions.open(&self.db, &account, &id, ("", ""), now).await.unwrap();
         let mut request = Request::new(workspace);
         request.metadata_mut().insert("authorization", format!("Bearer {}", opened.token).parse().unwrap());
+        request
+    }
+
+    /// The same by an API token that is for workspace 5 only.
+    async fn request_by_token(&self, workspace: u64) -> Request<u64> {
+        let fresh = Fresh::new(&*self.shared.random);
+        sql("INSERT INTO api_tokens (tenant_id, user_id, name, name_key, public_id, secret_hash, scopes, created_by, \
+             created_at, expires_at) VALUES (1, 1, 'ci', 'ci', $1, $2, '[\"getWorkspace@workspace=5\"]', 1, $3, $4)")
+        .bind(fresh.public_id)
+        .bind(fresh.secret_hash.to_vec())
+        .bind(self.clock.now())
+        .bind(self.clock.now() + TimeDelta::days(1))
+        .run(&self.db)
+        .await
+        .unwrap();
+        let mut request = Request::new(workspace);
+        let bearer = format!("Bearer {}", fresh.text.expose_secret());
+        request.metadata_mut().insert("authorization", bearer.parse().unwrap());
         request
     }
 
@@ -255,6 +275,31 @@ async fn streams_end_with_the_right_to_them() {
         assert_eq!(ended, code, "{change}");
         assert!(after < Duration::from_secs(5), "{change}: {after:?}");
     }
+}
+
+#[tokio::test]
+async fn streams_of_programs_end_with_the_right_to_them() {
+    for (change, code) in [
+        ("DELETE FROM role_assignments", Code::PermissionDenied),
+        ("UPDATE api_tokens SET scopes = '[\"getWorkspace@workspace=6\"]'", Code::PermissionDenied),
+        ("UPDATE users SET status = 'disabled'", Code::Unauthenticated),
+        ("UPDATE api_tokens SET revoked_at = created_at", Code::Unauthenticated),
+    ] {
+        let world = World::new().await;
+        let elsewhere = world.gate.stream(&PLAN, world.request_by_token(6).await, ticks).await;
+        assert_eq!(elsewhere.map(drop).unwrap_err().code(), Code::PermissionDenied);
+        let request = world.request_by_token(5).await;
+        let mut stream = world.gate.stream(&PLAN, request, ticks).await.unwrap().into_inner();
+        assert_eq!(stream.next().await.unwrap().unwrap(), 7);
+        world.elsewhere(change).await;
+        assert_eq!(until_end(stream).await.0, code, "{change}");
+    }
+    // time alone ends it as well
+    let world = World::new().await;
+    let request = world.request_by_token(5).await;
+    let stream = world.gate.stream(&PLAN, request, ticks).await.unwrap().into_inner();
+    world.clock.advance(TimeDelta::days(1));
+    assert_eq!(until_end(stream).await.0, Code::Unauthenticated);
 }
 
 #[tokio::test]
