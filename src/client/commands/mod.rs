@@ -15,6 +15,7 @@ mod notification;
 mod password;
 mod role;
 mod server;
+mod session;
 mod user;
 mod workspace;
 
@@ -48,6 +49,12 @@ pub enum Command {
     /// A WORKSPACE is an id, a name or a short name. Digits only are an id; name:12 is the workspace named 12.
     #[command(subcommand)]
     Workspace(workspace::Command),
+    /// See where you are signed in, and end sessions
+    ///
+    /// A session begins with a sign-in and ends with `chorus logout`, when it is not used, or here. Administrators see and
+    /// end those of others.
+    #[command(subcommand)]
+    Session(session::Command),
     /// Read your notifications
     #[command(subcommand)]
     Notification(notification::Command),
@@ -70,6 +77,7 @@ impl Command {
             Self::User(command) => command.run(&mut Context::open(globals)?).await,
             Self::Role(command) => command.run(&mut Context::open(globals)?).await,
             Self::Workspace(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Session(command) => command.run(&mut Context::open(globals)?).await,
             Self::Notification(command) => command.run(&mut Context::open(globals)?).await,
             Self::Audit(command) => command.run(&mut Context::open(globals)?).await,
             Self::Server(command) => command.run(&mut Context::open(globals)?).await,
@@ -85,7 +93,10 @@ pub const COVERAGE: &[(&str, &str)] = &[
     ("AuditService/ListWorkbenchAudit", "audit list"),
     ("AuditService/ListWorkspaceAudit", "audit list"),
     ("AuthenticationService/Authenticate", "login"),
+    ("AuthenticationService/ListSessions", "session list"),
     ("AuthenticationService/Logout", "logout"),
+    ("AuthenticationService/RevokeSession", "session revoke"),
+    ("AuthenticationService/RevokeSessions", "session revoke"),
     ("AuthorizationService/ListPermissions", "role permissions"),
     ("AuthorizationService/ListRoles", "role list"),
     ("HealthService/GetHealthCheck", "server status"),
@@ -134,7 +145,7 @@ mod tests {
         _command: Command,
     }
 
-    const SOURCES: [&str; 10] = [
+    const SOURCES: [&str; 11] = [
         include_str!("audit.rs"),
         include_str!("login.rs"),
         include_str!("member.rs"),
@@ -142,6 +153,7 @@ mod tests {
         include_str!("password.rs"),
         include_str!("role.rs"),
         include_str!("server.rs"),
+        include_str!("session.rs"),
         include_str!("user.rs"),
         include_str!("workspace.rs"),
         include_str!("../resolve.rs"),

@@ -38,6 +38,11 @@ const MOST_KEPT: usize = 10_000;
 /// Idle time is counted with this precision, so that reading does not write.
 const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(5);
 
+/// How long the row of a session stays after its end.
+const KEPT_AFTER_END: TimeDelta = TimeDelta::days(1);
+/// How many rows are removed at a time.
+const MOST_REMOVED: i64 = 1000;
+
 /// How long sessions last.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetime {
@@ -174,7 +179,9 @@ impl Sessions {
         let seen = kept.last_seen_at.load(Ordering::Acquire);
         if now - kept.last_seen() >= TOUCH_EVERY.min(self.lifetime.idle / 4) {
             kept.last_seen_at.store(now.timestamp_micros(), Ordering::Release);
-            let touch = sql("UPDATE sessions SET last_seen_at = $1 WHERE id = $2").bind(now).bind(session);
+            // another replica may have seen it later
+            let touch = sql("UPDATE sessions SET last_seen_at = $1 WHERE id = $2 AND last_seen_at < $1");
+            let touch = touch.bind(now).bind(session);
             // the call does not fail for it; the next one tries again
             if let Err(error) = touch.run(&self.db).await {
                 kept.last_seen_at.store(seen, Ordering::Release);
@@ -194,6 +201,32 @@ impl Sessions {
             _ => self.load(session).await?,
         };
         if over(&kept) { Err(ended()) } else { Ok(kept) }
+    }
+
+    /// Sessions that were last used at this moment or before have ended.
+    pub fn idle_since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now - self.lifetime.idle
+    }
+
+    /// Removes the rows of sessions that ended more than a day ago; returns how many. Until then they stay for whoever looks
+    /// into an incident.
+    pub async fn remove_ended(&self, now: DateTime<Utc>) -> Result<u64> {
+        let ended = now - KEPT_AFTER_END;
+        let mut removed = 0;
+        loop {
+            // in small steps, since others want to write too
+            let step = sql("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
+                 WHERE expires_at < $1 OR revoked_at < $1 OR last_seen_at < $2 LIMIT $3)")
+            .bind(ended)
+            .bind(self.idle_since(ended))
+            .bind(MOST_REMOVED)
+            .run(&self.db)
+            .await?;
+            removed += step;
+            if step == 0 {
+                return Ok(removed);
+            }
+        }
     }
 
     /// Drops everything from memory.

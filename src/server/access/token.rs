@@ -171,6 +171,11 @@ pub fn credential(headers: &HeaderMap) -> Result<Option<&str>> {
     Ok(bearer(headers)?.or_else(|| cookie_token(headers)))
 }
 
+/// Whether the [`credential`] is that of the cookie, as browsers show it.
+pub fn is_from_cookie(headers: &HeaderMap) -> bool {
+    !headers.contains_key(AUTHORIZATION) && cookie_token(headers).is_some()
+}
+
 /// The reason of [`missing`].
 pub const MISSING: &str = "CREDENTIAL_MISSING";
 

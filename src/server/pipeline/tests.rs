@@ -24,9 +24,10 @@ use crate::server::{
         password::Hasher,
         sessions::{Lifetime, Sessions},
         throttle::Throttle,
-        token::Tokens,
+        token::{CookiePolicy, Tokens},
     },
     clock::{Clock, ManualClock},
+    config::CookieSameSite,
     db::{Db, sql},
     error::{Result, detail},
     random::{Random, SeededRandom},
@@ -39,6 +40,7 @@ static RPC: Rpc = Rpc {
     planned: false,
     restricted: false,
     session_only: false,
+    signs_out: false,
     streaming: true,
     max_bytes: 1024,
     audit: When::Failure,
@@ -86,6 +88,7 @@ impl World {
         let keyring = Keyring::generate(&*random, &*clock);
         let shared = Arc::new(Shared {
             sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, 1, Roles::built_in(true)),
+            cookie: CookiePolicy { same_site: CookieSameSite::Lax, secure: true },
             audit: audit::Writer::start(db.clone()),
             hasher: Hasher::start(random.clone()).unwrap(),
             throttle: Throttle::new(db.clone(), &keyring),

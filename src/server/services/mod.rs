@@ -18,7 +18,7 @@ pub mod workspaces;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderName, HeaderValue};
 use prost_types::Timestamp;
 use tonic::service::Routes;
@@ -28,7 +28,8 @@ use super::{
     config::Config,
     db::{Db, Listed, Page},
     error::{Error, Result},
-    pipeline::{Authorized, Gate, generated as guards},
+    pipeline::{Authorized, Gate, Shared, generated as guards},
+    upkeep::Job,
 };
 use crate::proto::v1::PaginationResult;
 
@@ -64,6 +65,17 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
         .add_service(guards::WorkspaceFileServiceGuard::server(gate, Unbuilt))
         .add_service(guards::WorkspaceServiceInstanceServiceGuard::server(gate, Unbuilt));
     all.routes()
+}
+
+/// What is done every so often, by one replica.
+pub fn jobs(shared: &Arc<Shared>) -> Vec<Job> {
+    let hourly = TimeDelta::hours(1);
+    let of = shared.clone();
+    let sessions = Job::new("remove ended sessions", hourly, move |now| {
+        let shared = of.clone();
+        async move { shared.sessions.remove_ended(now).await }
+    });
+    vec![sessions]
 }
 
 /// The id of a request field as rows have it. No row has an id beyond `i64`, so such an id is not found.

@@ -11,13 +11,15 @@
 //!   the call; who has to wait hears so before any hash, whether or not the account exists or the password is right;
 //! - a session opens only while the account is active and has the password that was checked;
 //! - a password whose hash is of an older kind is hashed anew in the transaction of the sign-in;
-//! - a sign-in clears away the user's sessions that ended more than a day ago, so that their number stays bounded;
+//! - every sign-in has a token of its own, and ends the session that the same browser held until then (ASVS 5.0, 7.2.4):
+//!   its cookie is replaced, so nobody could end that session any more. A program that shows its token in a header keeps
+//!   the session: it may use both;
 //! - a temporary password opens a session that can do nothing but replace it.
 
 mod api;
+mod device;
+mod sessions;
 mod store;
-
-use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -34,9 +36,6 @@ use crate::server::{
     error::{Error, Kind, Result},
     pipeline::Authorized,
 };
-
-/// How long the row of a session stays after its end.
-const KEPT_AFTER_END: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The room of sign-ins.
 pub struct Authentication {
@@ -93,10 +92,11 @@ impl Authentication {
         if !store::confirm(&mut change, call, account.id, &found.password_hash, renewed).await? {
             return Err(wrong());
         }
-        // what ended lately stays for whoever looks into an incident
-        let ended = call.now() - KEPT_AFTER_END;
-        let used = ended - self.base.config.session_idle_timeout;
-        store::forget_ended(&mut change, call, account.id, ended, used).await?;
+        if let Some(replaced) = call.call().cookie_session() {
+            shared.sessions.revoke(&mut change, replaced, call.now()).await?;
+            change.access_changed();
+            call.call().subjects().detail("replaced_session", replaced);
+        }
         let address = call.call().address.map(|address| address.to_string()).unwrap_or_default();
         let from = (call.call().user_agent.as_str(), address.as_str());
         let id = shared.random.uuid().to_string();

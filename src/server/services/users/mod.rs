@@ -28,7 +28,9 @@ use crate::{
     server::{
         access::{caller::Account, catalogue::Dimension, context::Bound, decide::Assignment},
         config::Config,
+        db::On,
         error::{Error, Result},
+        pipeline::Authorized,
         services::{Base, roles, timestamp, wire_id},
     },
 };
@@ -49,6 +51,14 @@ impl Users {
     pub fn new(base: Base) -> Self {
         Self { base }
     }
+}
+
+/// The user of the caller's tenant, unless deleted.
+///
+/// # Errors
+/// `USER_NOT_FOUND`.
+pub async fn account(on: impl Into<On<'_>>, by: &Authorized, id: i64) -> Result<Account> {
+    store::find(on, by, id).await?.ok_or_else(|| not_found(id))
 }
 
 /// A user as clients see it, with roles.

@@ -13,8 +13,9 @@ use crate::{
     server::error::{Error, Kind, detail},
 };
 
-/// Response metadata of a failed call that becomes an HTTP header. Anything else stays inside: a failure sets no cookie.
-const FORWARDED: [header::HeaderName; 1] = [header::RETRY_AFTER];
+/// Response metadata of a failed call that becomes an HTTP header. Anything else stays inside. The only cookie that a
+/// failure sets is the empty one, when somebody signs out of a session that has ended.
+const FORWARDED: [header::HeaderName; 2] = [header::RETRY_AFTER, header::SET_COOKIE];
 
 /// The reason of a failure, as an extension of its answer: for the log, which does not read bodies.
 #[derive(Debug, Clone)]
