@@ -37,6 +37,7 @@ complete -c chorus -n "__fish_chorus_needs_command" -f -a "password" -d 'Change 
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "user" -d 'Manage user accounts'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "role" -d 'See roles, grant and revoke them'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "workspace" -d 'Manage workspaces and their members'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "session" -d 'See where you are signed in, and end sessions'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "notification" -d 'Read your notifications'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "audit" -d 'Read the audit trail: who did what, and how it ended'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "server" -d 'Ask how the server is'
@@ -641,6 +642,55 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "list" -d 'List the members with their roles in the workspace'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "add" -d 'Give a user a role in the workspace'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "remove" -d 'Take one role, or all of them, from a user in the workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -f -a "list" -d 'List the sessions that are open, yours or those of a user'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -f -a "revoke" -d 'End sessions: who uses them has to sign in again'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l user -d 'Whose sessions: id or user name; yours without it' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l sort -d 'Field to sort by' -r -f -a "createdat\t''
+lastseenat\t''
+expiresat\t''
+id\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l user -d 'Whose sessions: id or user name; yours without it' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l all -d 'End all of them; yours include the one of this command'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l others -d 'End all of yours but the one of this command'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -s y -l yes -d 'Do not ask'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'

@@ -250,6 +250,38 @@ fn an_export_is_whole_and_private_or_not_there() {
 }
 
 #[test]
+fn sessions() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    create_user(&mut shell, "ada", "Ada", "Lovelace");
+    let mut ada = Shell::new(&server.grpc);
+    ada.run_with("login --username ada --password-stdin", PASSWORD);
+    let mut elsewhere = Shell::new(&server.grpc);
+    elsewhere.run_with("login --username ada --password-stdin", PASSWORD);
+    ada.run("session list");
+    ada.run("session list --sort lastseenat --desc --limit 1 -o yaml");
+    ada.run("session list -o name");
+    ada.run("session list --user chorus");
+    ada.run("session list --user 1");
+    ada.run("session revoke");
+    ada.run("session revoke nowhere");
+    ada.run("session revoke --others");
+    ada.run("session revoke --others --yes");
+    elsewhere.run("whoami");
+
+    shell.run("session list --user ada");
+    let listed = shell.run("session list --user ada -o json");
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    shell.run(&format!("session revoke {}", listed[0]["id"].as_str().unwrap()));
+    ada.run("whoami");
+    ada.run_with("login --username ada --password-stdin", PASSWORD);
+    shell.run("session revoke --user ada --all");
+    shell.run("session revoke --user ada --all --yes");
+    shell.run("session list --user ada");
+    golden("tests/it/data/cli/sessions.txt", &format!("{}{}", ada.transcript(), shell.transcript()));
+}
+
+#[test]
 fn no_server_and_wrong_usage() {
     // nothing listens on the discard port
     let mut shell = Shell::new("http://127.0.0.1:9");

@@ -79,8 +79,8 @@ impl Command {
 
 impl List {
     async fn run(self, context: &mut Context) -> Result<()> {
-        let (user_id, whose) = find(context, self.user.as_ref()).await?;
-        let what = format!("list {whose} sessions");
+        let (user_id, theirs) = find(context, self.user.as_ref()).await?;
+        let what = format!("list {theirs}");
         let fetch = async |pagination| {
             let request = ListSessionsRequest { pagination: Some(pagination), user_id };
             let rpc = "AuthenticationService/ListSessions";
@@ -102,10 +102,10 @@ impl Revoke {
             }
             return Ok(());
         }
-        let (user_id, whose) = find(context, self.user.as_ref()).await?;
-        let which = if self.others { "other " } else { "" };
-        prompt::confirm(&format!("End all {whose} {which}sessions?"), self.yes).await?;
-        let what = format!("end {whose} {which}sessions");
+        let (user_id, theirs) = find(context, self.user.as_ref()).await?;
+        let theirs = if self.others { "your other sessions".to_owned() } else { theirs };
+        prompt::confirm(&format!("End {theirs}?"), self.yes).await?;
+        let what = format!("end {theirs}");
         let request = RevokeSessionsRequest { user_id, except_current: self.others };
         let rpc = "AuthenticationService/RevokeSessions";
         let call = context.session.call(&what, rpc, request, async |channel, request| {
@@ -131,13 +131,13 @@ async fn revoke(context: &Context, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// The id of the user, 0 for oneself, and whose sessions that makes them.
+/// The id of the user, 0 for oneself, and the sessions in words.
 async fn find(context: &Context, user: Option<&Reference>) -> Result<(u64, String)> {
     match user {
-        None | Some(Reference::Me) => Ok((0, "your".to_owned())),
+        None | Some(Reference::Me) => Ok((0, "your sessions".to_owned())),
         Some(reference) => {
             let id = resolve::user(&context.session, reference).await?;
-            Ok((id, format!("user {}'s", shown(reference, id))))
+            Ok((id, format!("the sessions of user {}", shown(reference, id))))
         }
     }
 }

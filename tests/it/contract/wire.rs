@@ -25,9 +25,19 @@ const NEW_TYPES: &[&str] = &[
     "GetServerStatusRequest",
     "Grant",
     "ListRule",
+    "ListSessionsReply",
+    "ListSessionsRequest",
+    "ListSessionsResult",
     "Request",
+    "RevokeSessionReply",
+    "RevokeSessionRequest",
+    "RevokeSessionResult",
+    "RevokeSessionsReply",
+    "RevokeSessionsRequest",
+    "RevokeSessionsResult",
     "ServerStatus",
     "ServerStatusDetails",
+    "Session",
 ];
 
 /// Fields that we add to messages that clients know; they ignore what they do not know.
@@ -53,6 +63,9 @@ const LEFT_OUT: &[&str] = &["SortOrder"];
 
 /// RPCs of our own.
 const NEW_RPCS: &[&str] = &[
+    "AuthenticationService ListSessions ListSessionsRequest ListSessionsReply auth GET /api/rest/v1/authentication/sessions -",
+    "AuthenticationService RevokeSession RevokeSessionRequest RevokeSessionReply auth DELETE /api/rest/v1/authentication/sessions/{id} -",
+    "AuthenticationService RevokeSessions RevokeSessionsRequest RevokeSessionsReply auth POST /api/rest/v1/authentication/sessions/revoke *",
     "HealthService GetServerStatus GetServerStatusRequest GetServerStatusReply auth GET /api/rest/v1/server/status -",
 ];
 

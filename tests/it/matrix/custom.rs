@@ -95,6 +95,7 @@ const BOUND_TO_NO_USER: &[&str] = &[
     "PlatformDataManager",
 ];
 
+const EVERY_ACCOUNT: Who = Who::Holders { right: ACCOUNTS, anywhere: ACCOUNTS };
 const MANAGE_USERS: Who = Who::Holders { right: &["PlatformUserManager", "SuperAdmin"], anywhere: &[] };
 const SUPER_ADMIN: Who = Who::Holders { right: &["SuperAdmin"], anywhere: &[] };
 const MANAGE_MEMBERS: Who = Who::Holders { right: &["WorkspaceAdmin", "SuperAdmin"], anywhere: &[] };
@@ -151,6 +152,37 @@ pub const EXPECTED: &[Expected] = &[
         variant: "one workbench",
         request: |s| json!({"filter": {"workbenchIdsIn": [s.workbench]}}),
         admitted: Who::Holders { right: SEE_WORKBENCH, anywhere: &[] },
+    },
+    // sessions
+    Expected {
+        rpc: "AuthenticationService/ListSessions",
+        variant: "one's own",
+        request: |_| json!({}),
+        admitted: EVERY_ACCOUNT,
+    },
+    Expected {
+        rpc: "AuthenticationService/ListSessions",
+        variant: "somebody else's",
+        request: |s| json!({"userId": s.other.id}),
+        admitted: MANAGE_USERS,
+    },
+    Expected {
+        rpc: "AuthenticationService/RevokeSession",
+        variant: "one that is not there",
+        request: |_| json!({"id": "nowhere"}),
+        admitted: EVERY_ACCOUNT,
+    },
+    Expected {
+        rpc: "AuthenticationService/RevokeSessions",
+        variant: "one's own",
+        request: |_| json!({}),
+        admitted: EVERY_ACCOUNT,
+    },
+    Expected {
+        rpc: "AuthenticationService/RevokeSessions",
+        variant: "somebody else's",
+        request: |s| json!({"userId": s.other.id}),
+        admitted: MANAGE_USERS,
     },
     // users
     Expected { rpc: "UserService/ListUsers", variant: "all", request: |_| json!({}), admitted: SEE_USERS },

@@ -18,6 +18,8 @@ struct Things {
     member: Person,
     /// The assignment of the member's role.
     role: i64,
+    /// The member's session.
+    session: String,
 }
 
 /// One request about a thing of another tenant.
@@ -37,6 +39,21 @@ enum Answer {
 
 /// Every built RPC whose request can name a thing by its id.
 const ASKS: &[Ask] = &[
+    Ask {
+        rpc: "AuthenticationService/ListSessions",
+        request: |t, _| json!({"userId": t.member.id}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AuthenticationService/RevokeSession",
+        request: |t, _| json!({"id": t.session}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AuthenticationService/RevokeSessions",
+        request: |t, _| json!({"userId": t.member.id}),
+        answer: Answer::NotFound,
+    },
     Ask { rpc: "UserService/GetUser", request: |t, _| json!({"id": t.member.id}), answer: Answer::NotFound },
     Ask { rpc: "UserService/DeleteUser", request: |t, _| json!({"id": t.member.id}), answer: Answer::NotFound },
     Ask { rpc: "UserService/ResetPassword", request: |t, _| json!({"id": t.member.id}), answer: Answer::NotFound },
@@ -278,7 +295,9 @@ async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
     .run(&server.db)
     .await
     .unwrap();
-    Things { workspace, member, role }
+    let (session,): (String,) =
+        sql("SELECT id FROM sessions WHERE user_id = $1").bind(member.id).one(&server.db).await.unwrap();
+    Things { workspace, member, role, session }
 }
 
 /// What the default tenant holds, in words.

@@ -18,6 +18,8 @@ use chorus::{
         db::{Db, fold, sql},
         error,
         random::{Random, SeededRandom},
+        services,
+        upkeep::Upkeep,
     },
 };
 use chrono::{DateTime, Utc};
@@ -199,6 +201,12 @@ impl TestServer {
     /// Its throttle, to fill buckets without the price of a hash.
     pub fn throttle(&self) -> &Throttle {
         &self.server.shared().throttle
+    }
+
+    /// What the server does every so often, to be done when a test wants it.
+    pub fn upkeep(&self) -> Upkeep {
+        let jobs = services::jobs(self.server.shared());
+        Upkeep::new(self.db.clone(), self.clock.clone(), self.random.uuid().to_string(), jobs)
     }
 
     /// Makes a tenant.
