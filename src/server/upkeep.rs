@@ -81,15 +81,17 @@ pub struct Upkeep {
     clock: Arc<dyn Clock>,
     holder: String,
     jobs: Vec<Job>,
+    stop: CancellationToken,
 }
 
 impl Upkeep {
     /// Jobs over this database. `holder` tells this replica from the others.
     pub fn new(db: Db, clock: Arc<dyn Clock>, holder: impl Into<String>, jobs: Vec<Job>) -> Self {
-        Self { db, clock, holder: holder.into(), jobs }
+        Self { db, clock, holder: holder.into(), jobs, stop: CancellationToken::new() }
     }
 
-    /// Does what is due, unless another replica does it.
+    /// Does what is due, unless another replica does it. A stop drops the job that runs, but never a statement about the
+    /// lease: that could take effect after the lease was given back.
     pub async fn round(&mut self) {
         let mut leads = self.leads().await;
         for index in 0..self.jobs.len() {
@@ -98,28 +100,21 @@ impl Upkeep {
                 return;
             }
             if let Some(job) = self.jobs.get_mut(index).filter(|job| job.due <= now) {
-                job.run(now).await;
+                let done = self.stop.run_until_cancelled(job.run(now)).await;
                 // it may have taken longer than the lease lasts
-                leads = self.leads().await;
+                leads = done.is_some() && self.leads().await;
             }
         }
     }
 
     /// Does the jobs until it is stopped; `tick` is how often it looks.
     pub fn start(mut self, tick: Duration) -> Running {
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
+        let stop = self.stop.clone();
         let task = tokio::spawn(async move {
             let mut ticks = interval_at(Instant::now() + tick, tick);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                let look = async {
-                    ticks.tick().await;
-                    self.round().await;
-                };
-                if stopped.run_until_cancelled(look).await.is_none() {
-                    break;
-                }
+            while self.stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                self.round().await;
             }
             if let Err(error) = lease::release(&self.db, LEASE, &self.holder).await {
                 // it ends by itself

@@ -58,8 +58,11 @@ async fn changes_of_access_reach_every_replica() {
 
 const ME: &str = "UserService/GetUserMe";
 
+/// A cause, the RPC that brings it about, and its request about a person with this session.
+type End = (&'static str, &'static str, fn(&Person, &str) -> Value);
+
 /// What ends somebody's sessions.
-const ENDS: &[(&str, &str, fn(&Person, &str) -> Value)] = &[
+const ENDS: &[End] = &[
     (
         "disabled",
         "UserService/UpdateUser",

@@ -217,6 +217,12 @@ pub fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     pairs.find(|(name, value)| *name == wanted && !value.is_empty()).map(|(_, value)| value)
 }
 
+/// Whether a `Set-Cookie` removes the token from the browser.
+pub fn removes_cookie(value: &HeaderValue) -> bool {
+    let pair = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    pair.strip_prefix(COOKIE_NAME.as_bytes()) == Some(b"=")
+}
+
 /// How cookies are set: for this host only, out of reach of scripts.
 #[derive(Debug, Clone, Copy)]
 pub struct CookiePolicy {
@@ -451,6 +457,7 @@ mod tests {
         let none = CookiePolicy { same_site: CookieSameSite::None, secure: true };
         let cleared = "jwttoken=; Path=/; HttpOnly; SameSite=None; Secure; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
         assert_eq!(none.clear().unwrap(), cleared);
+        assert!(removes_cookie(&none.clear().unwrap()) && !removes_cookie(&header));
         assert!(lax.set("a\nb", now()).is_err());
     }
 
