@@ -38,7 +38,7 @@ async fn administered(on: impl Into<On<'_>>, call: &Authorized, id: i64) -> Resu
     let mut on = on.into();
     let account = users::account(on.again(), call, id).await?;
     let held = roles::of(on, id).await?;
-    roles::may_administer(call.call(), call, id, &held)?;
+    roles::may_administer(call, id, &held)?;
     Ok(account)
 }
 
