@@ -164,7 +164,7 @@ _chorus() {
 
     case "${cmd}" in
         chorus)
-            opts="-h -V --help --version serve migrate config version login logout whoami password user role workspace notification audit server"
+            opts="-h -V --help --version serve migrate config version login logout whoami password user role workspace session notification audit server"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1497,11 +1497,11 @@ _chorus() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1547,11 +1547,11 @@ _chorus() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1589,11 +1589,11 @@ _chorus() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)

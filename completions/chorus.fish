@@ -647,6 +647,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_se
 complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -667,6 +668,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_s
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
@@ -681,6 +683,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_s
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r

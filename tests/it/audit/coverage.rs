@@ -22,6 +22,8 @@ struct Scene {
     other: Person,
     /// The id of that member's role.
     grant: i64,
+    /// The id of that member's session.
+    session: String,
     /// A workspace, with the entry `theme`, which the platform and the caller have, too.
     workspace: i64,
 }
@@ -50,6 +52,12 @@ const FIXTURES: &[Fixture] = &[
         "@user username",
     ),
     fixture("AuthenticationService/Logout", |_| json!({}), ""),
+    fixture("AuthenticationService/RevokeSession", |s| json!({"id": s.session}), "@user session_id username"),
+    fixture(
+        "AuthenticationService/RevokeSessions",
+        |s| json!({"userId": s.other.id}),
+        "@user except_current revoked username",
+    ),
     fixture("DevstoreService/DeleteGlobalEntry", |_| json!({"key": "theme"}), ""),
     fixture("DevstoreService/DeleteUserEntry", |_| json!({"key": "theme"}), ""),
     fixture("DevstoreService/DeleteWorkspaceEntry", |s| json!({"id": s.workspace, "key": "theme"}), ""),
@@ -268,6 +276,8 @@ impl Scene {
         let id = workspace.to_string();
         server.give(&other, &[("WorkspaceMember", &[("workspace", &id)])]).await;
         let (grant,): (i64,) = sql("SELECT max(id) FROM role_assignments").one(&server.db).await.unwrap();
+        let (session,): (String,) =
+            sql("SELECT id FROM sessions WHERE user_id = $1").bind(other.id).one(&server.db).await.unwrap();
         for rpc in ["PutGlobalEntry", "PutUserEntry", "PutWorkspaceEntry"] {
             let mut entry = json!({"key": "theme", "value": "dark"});
             if rpc == "PutWorkspaceEntry" {
@@ -275,7 +285,7 @@ impl Scene {
             }
             server.call(Some(&caller), &format!("DevstoreService/{rpc}"), entry).await.unwrap();
         }
-        Self { caller, other, grant, workspace }
+        Self { caller, other, grant, session, workspace }
     }
 }
 
