@@ -201,19 +201,6 @@ async fn a_temporary_password_opens_the_way_to_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_second_factor_is_asked_for_after_the_right_password() {
-    let server = TestServer::start().await;
-    sql("UPDATE users SET totp_enabled = TRUE").run(&server.db).await.unwrap();
-    let wrong = sign_in(&server, "chorus", "wrong").await;
-    assert_eq!(wrong.reason(), "INVALID_CREDENTIALS");
-    let asked = sign_in(&server, "chorus", ADMIN_PASSWORD).await;
-    assert_eq!((asked.status, asked.reason()), (400, "TWO_FACTOR_REQUIRED"));
-    let body = json!({"username": "chorus", "password": ADMIN_PASSWORD, "totp": "123456"});
-    let code = server.rest(None, Method::POST, LOGIN, Some(body)).await;
-    assert_eq!((code.status, code.reason()), (501, "TOTP_NOT_BUILT"));
-}
-
-#[tokio::test]
 async fn the_ways_to_sign_in() {
     let server = TestServer::configured(&[("public_registration", "true")]).await;
     let modes = server.rest(None, Method::GET, "/api/rest/v1/authentication/modes", None).await;

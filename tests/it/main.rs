@@ -18,6 +18,7 @@ mod openapi;
 mod pages;
 mod replicas;
 mod robustness;
+mod second_factor;
 mod settings;
 mod support;
 mod throttle;

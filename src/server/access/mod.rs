@@ -16,6 +16,8 @@ pub mod password;
 mod password_policy;
 pub mod rights;
 pub mod scope;
+pub mod seal;
 pub mod sessions;
 pub mod throttle;
 pub mod token;
+pub mod totp;

@@ -291,6 +291,13 @@ impl Sessions {
         Ok(())
     }
 
+    /// When the sign-in was that opened a session.
+    pub async fn opened_at(&self, on: impl Into<On<'_>>, session: &str) -> Result<Option<DateTime<Utc>>> {
+        let row: Option<(DateTime<Utc>,)> =
+            sql("SELECT created_at FROM sessions WHERE id = $1").bind(session).maybe(on).await?;
+        Ok(row.map(|row| row.0))
+    }
+
     /// Makes a restricted session an ordinary one: the temporary password was replaced.
     pub async fn lift_restriction(&self, on: impl Into<On<'_>>, session: &str) -> Result<()> {
         sql("UPDATE sessions SET restricted = FALSE WHERE id = $1").bind(session).run(on).await?;

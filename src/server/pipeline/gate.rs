@@ -28,6 +28,7 @@ use crate::server::{
         address, audit,
         caller::Caller,
         password::Hasher,
+        seal::Sealer,
         sessions::Sessions,
         throttle::{Device, Throttle},
         token,
@@ -49,6 +50,8 @@ pub struct Shared {
     pub hasher: Hasher,
     /// Wrong passwords and codes, counted.
     pub throttle: Throttle,
+    /// Secrets that the database keeps.
+    pub sealer: Sealer,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and secrets.

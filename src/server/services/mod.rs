@@ -11,6 +11,7 @@ pub mod devstore;
 pub mod health;
 pub mod notifications;
 pub mod roles;
+pub mod second_factor;
 pub mod settings;
 pub mod tokens;
 mod unbuilt;

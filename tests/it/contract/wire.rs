@@ -60,6 +60,7 @@ const NEW_FIELDS: &[&str] = &[
     "ListEntityAuditRequest: 4 bool uncounted",
     "ListPlatformAuditRequest: 3 bool uncounted",
     "ResetPasswordResult: 1 string temporaryPassword",
+    "ResetTotpRequest: 2 string totp",
 ];
 
 /// Types that clients know by shape only: no request or reply holds them.

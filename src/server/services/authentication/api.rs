@@ -31,7 +31,7 @@ impl AuthenticationHandlers for Authentication {
 
     async fn authenticate(&self, call: Authorized, request: v1::Credentials) -> Result<v1::AuthenticationReply> {
         let v1::Credentials { username, password, totp } = request;
-        let SignedIn { opened, device } = self.sign_in(&call, &username, password.into(), &totp).await?;
+        let SignedIn { opened, device } = self.sign_in(&call, &username, password.into(), totp.into()).await?;
         let token = self.hand_out(&call, opened)?;
         if let Some(device) = device {
             let expires = call.now() + throttle::KNOWN_FOR;

@@ -50,23 +50,16 @@ pub async fn forget_ended(
     Ok(())
 }
 
-/// Whether the account is still active with the password that was checked; if so, its hash is replaced by the renewed
-/// one.
-pub async fn confirm(tx: &mut Tx, _: &Authorized, user: i64, checked: &str, renewed: Option<&str>) -> Result<bool> {
-    let Some(renewed) = renewed else {
-        let still: Option<(i64,)> =
-            sql("SELECT id FROM users WHERE id = $1 AND status = 'active' AND password_hash = $2")
-                .bind(user)
-                .bind(checked)
-                .maybe(tx)
-                .await?;
-        return Ok(still.is_some());
-    };
-    let changed = sql("UPDATE users SET password_hash = $1 WHERE id = $2 AND status = 'active' AND password_hash = $3")
-        .bind(renewed)
-        .bind(user)
-        .bind(checked)
-        .run(tx)
-        .await?;
+/// Whether the account is still active with the password that was checked, and its second factor still on or off; if so,
+/// the hash of the password is replaced by the renewed one.
+pub async fn confirm(tx: &mut Tx, _: &Authorized, checked: &Found, renewed: Option<&str>) -> Result<bool> {
+    let changed = sql("UPDATE users SET password_hash = $1 \
+         WHERE id = $2 AND status = 'active' AND password_hash = $3 AND totp_enabled = $4")
+    .bind(renewed.unwrap_or(&checked.password_hash))
+    .bind(checked.account.id)
+    .bind(&checked.password_hash)
+    .bind(checked.account.totp_enabled)
+    .run(tx)
+    .await?;
     Ok(changed > 0)
 }

@@ -4,6 +4,7 @@
 //! api ──► accounts   create, update, delete
 //!     ├─► service    accounts for programs
 //!     ├─► passwords  one's own, and temporary ones
+//!     ├─► totp       one's own second factor
 //!     ├─► list       who sees whom, and how much of it
 //!     └─► roles      (its own room) grant, revoke
 //!            └──► store: the rows
@@ -22,6 +23,7 @@ mod list;
 mod passwords;
 mod service;
 mod store;
+mod totp;
 
 use std::collections::BTreeSet;
 
