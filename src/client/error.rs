@@ -251,7 +251,9 @@ fn metadata(status: &Status, name: &str) -> Option<Box<str>> {
 
 fn hint(error: &Error, status: &Status) -> Option<String> {
     if error.chorus_code == ChorusErrorCode::InvalidCredentials {
-        return Some("check the user name and the password".to_owned());
+        return Some(
+            "check the user name and the password, and the code if the account has a second factor".to_owned(),
+        );
     }
     if error.reason.as_deref() == Some("PASSWORD_CHANGE_REQUIRED") {
         return Some("choose your own password with `chorus password`".to_owned());

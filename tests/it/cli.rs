@@ -5,9 +5,13 @@ use std::{
     process::{Command, Stdio},
 };
 
+use chorus::server::clock::{Clock as _, SystemClock};
+use chrono::TimeDelta;
+
 use crate::support::{
     binary::{ADMIN_PASSWORD, Server, Shell},
     golden::golden,
+    totp,
 };
 
 fn signed_in(server: &Server) -> Shell {
@@ -112,6 +116,47 @@ fn generated_and_temporary_passwords() {
     ada.run_with("password --password-stdin", &format!("{temporary}\n{PASSWORD}\n"));
     ada.run("workspace list");
     golden("tests/it/data/cli/passwords.txt", &format!("{}{}", shell.transcript(), ada.transcript()));
+}
+
+#[test]
+fn a_second_factor() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    shell.run_with("totp enroll --password-stdin", "wrong");
+    let enrolled = shell.run_with("totp enroll --password-stdin", ADMIN_PASSWORD);
+    let secret = enrolled.stdout.lines().find_map(|line| line.strip_prefix("secret")).unwrap().trim().to_owned();
+    let (_, recovery) = enrolled.stdout.split_once("recovery codes").unwrap();
+    let recovery: Vec<_> = recovery.lines().map(|line| line.trim().to_owned()).collect();
+    assert_eq!(recovery.len(), 10);
+    let code = |steps| totp::code(&secret, SystemClock.now() + TimeDelta::seconds(30 * steps));
+    shell.run_with("totp enable --code-stdin", &code(-3));
+    shell.run_with("totp enable --code-stdin", &code(0));
+    shell.run("whoami");
+
+    const LOGIN: &str = "login --username chorus --password-stdin";
+    shell.run_with(LOGIN, ADMIN_PASSWORD);
+    let login = format!("{LOGIN} --totp-stdin");
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n"));
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n000000\n"));
+    // the server takes the next code already
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n{}\n", code(1)));
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n{}\n", recovery[0]));
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n{}\n", recovery[0]));
+
+    shell.run_with("totp enroll --password-stdin", ADMIN_PASSWORD);
+    shell.run_with("totp disable --password-stdin --yes", ADMIN_PASSWORD);
+    shell.run("totp disable --yes");
+    let data = shell.run_with("totp enroll --password-stdin -o json", ADMIN_PASSWORD).stdout;
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    let fresh = [data["totpSecret"].as_str().unwrap()];
+    let fresh =
+        fresh.into_iter().chain(data["totpRecoveryCodes"].as_array().unwrap().iter().filter_map(|c| c.as_str()));
+    shell.hide(&secret, "<secret>");
+    for code in recovery.iter().map(String::as_str).chain(fresh) {
+        shell.hide(code, if code.contains('-') { "<code>" } else { "<secret>" });
+    }
+    golden("tests/it/data/cli/totp.txt", &shell.transcript());
+    assert!(shell.run_with("totp enroll --password-stdin --qr", ADMIN_PASSWORD).stdout.contains("█▀▀▀▀▀█"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod password;
 mod role;
 mod server;
 mod token;
+mod totp;
 mod user;
 mod workspace;
 
@@ -37,6 +38,9 @@ pub enum Command {
     /// All your other sessions end. A password has 12 characters or more and must be hard to guess; a few unrelated words
     /// do well.
     Password(password::Password),
+    /// Set up your second factor: one-time codes of an authenticator app
+    #[command(subcommand)]
+    Totp(totp::Command),
     /// Manage user accounts
     ///
     /// A USER is an id, a user name, or @me. Digits only are an id; name:12 is the user named 12.
@@ -72,6 +76,7 @@ impl Command {
             Self::Logout(command) => command.run(globals).await,
             Self::Whoami => login::whoami(&mut Context::open(globals)?).await,
             Self::Password(command) => command.run(&Context::open(globals)?).await,
+            Self::Totp(command) => command.run(&mut Context::open(globals)?).await,
             Self::User(command) => command.run(&mut Context::open(globals)?).await,
             Self::Token(command) => command.run(&mut Context::open(globals)?).await,
             Self::Role(command) => command.run(&mut Context::open(globals)?).await,
@@ -106,10 +111,14 @@ pub const COVERAGE: &[(&str, &str)] = &[
     ("UserService/CreateUserRole", "role grant"),
     ("UserService/DeleteUser", "user delete"),
     ("UserService/DeleteUserRole", "role revoke"),
+    ("UserService/EnableTotp", "totp enable"),
+    ("UserService/EnableTotp", "totp enroll"),
     ("UserService/GetUser", "user get"),
     ("UserService/GetUserMe", "whoami"),
     ("UserService/ListUsers", "user list"),
     ("UserService/ResetPassword", "user reset-password"),
+    ("UserService/ResetTotp", "totp disable"),
+    ("UserService/ResetTotp", "totp enroll"),
     ("UserService/UpdatePassword", "password"),
     ("UserService/UpdateUser", "user update"),
     ("WorkspaceService/AddUserRoleInWorkspace", "workspace member add"),
@@ -144,7 +153,7 @@ mod tests {
         _command: Command,
     }
 
-    const SOURCES: [&str; 11] = [
+    const SOURCES: [&str; 12] = [
         include_str!("audit.rs"),
         include_str!("login.rs"),
         include_str!("member.rs"),
@@ -153,6 +162,7 @@ mod tests {
         include_str!("role.rs"),
         include_str!("server.rs"),
         include_str!("token.rs"),
+        include_str!("totp.rs"),
         include_str!("user.rs"),
         include_str!("workspace.rs"),
         include_str!("../resolve.rs"),
