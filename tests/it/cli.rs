@@ -128,7 +128,7 @@ fn a_second_factor() {
     let (_, recovery) = enrolled.stdout.split_once("recovery codes").unwrap();
     let recovery: Vec<_> = recovery.lines().map(|line| line.trim().to_owned()).collect();
     assert_eq!(recovery.len(), 10);
-    let code = |steps| totp::code(&secret, SystemClock.now() + TimeDelta::seconds(30 * steps));
+    let code = |steps: i64| totp::code(&secret, SystemClock.now() + TimeDelta::seconds(30 * steps));
     shell.run_with("totp enable --code-stdin", &code(-3));
     shell.run_with("totp enable --code-stdin", &code(0));
     shell.run("whoami");

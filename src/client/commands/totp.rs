@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::{
     client::{
         Context, connect,
-        error::{Error, Result},
+        error::Result,
         output::{Column, Resource, qr, say},
         prompt, resolve,
     },

@@ -9,9 +9,7 @@ const COLOURS: (&str, &str) = ("\x1b[38;5;16;48;5;231m", "\x1b[0m");
 /// where the page is taken to be white.
 pub fn render(text: &str, colours: bool) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
-    let picture = code.render::<Dense1x2>().quiet_zone(true);
-    // the renderer thinks of bright letters on a dark ground
-    let picture = picture.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    let picture = code.render::<Dense1x2>().quiet_zone(true).build();
     let (before, after) = if colours { COLOURS } else { ("", "") };
     Some(picture.lines().map(|line| format!("{before}{line}{after}\n")).collect())
 }

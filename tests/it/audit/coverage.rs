@@ -5,19 +5,22 @@
 
 use std::collections::BTreeSet;
 
-use chorus::server::db::sql;
+use chorus::server::{clock::Clock as _, db::sql};
 use serde_json::{Map, Value, json};
 use tonic::Code;
 
 use crate::support::{
     contract::{Rpc, rpcs},
     server::{ADMIN_PASSWORD, Failure, Person, TestServer, on_each_engine},
+    totp,
 };
 
 /// What an RPC is called with, made anew for each.
 struct Scene {
     /// SuperAdmin, with [`ADMIN_PASSWORD`].
     caller: Person,
+    /// What the caller's authenticator app shows.
+    code: String,
     /// A member of the workspace, who may be changed and deleted.
     other: Person,
     /// The id of that member's role.
@@ -91,8 +94,10 @@ const FIXTURES: &[Fixture] = &[
         |s| json!({"userId": s.other.id, "roleId": s.grant}),
         "@user role_id role_name user_id username",
     ),
+    fixture("UserService/EnableTotp", |s| json!({"totp": s.code}), "@user second_factor user_id username"),
     fixture("UserService/GetUser", |s| json!({"id": s.other.id}), ""),
     fixture("UserService/ResetPassword", |s| json!({"id": s.other.id}), "@user user_id username"),
+    fixture("UserService/ResetTotp", |_| json!({"password": ADMIN_PASSWORD}), "@user user_id username"),
     fixture(
         "UserService/UpdatePassword",
         |_| json!({"currentPassword": ADMIN_PASSWORD, "newPassword": "seven purple giraffes dance"}),
@@ -280,6 +285,9 @@ impl Scene {
             .run(&server.db)
             .await
             .unwrap();
+        let password = json!({"password": ADMIN_PASSWORD});
+        let made = server.call(Some(&caller), "UserService/ResetTotp", password).await.unwrap();
+        let code = totp::code(made["result"]["totpSecret"].as_str().unwrap(), server.clock.now());
         let other = server.stranger(server.tenant, &[]).await;
         let token = server.api_token(&other, &["createWorkspace"]).await.id;
         let workspace = server.workspace(&caller, "Atlas").await;
@@ -293,7 +301,7 @@ impl Scene {
             }
             server.call(Some(&caller), &format!("DevstoreService/{rpc}"), entry).await.unwrap();
         }
-        Self { caller, other, grant, workspace, token }
+        Self { caller, code, other, grant, workspace, token }
     }
 }
 
