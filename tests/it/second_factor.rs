@@ -154,7 +154,11 @@ async fn of_many_at_once_one_gets_in() {
             let tries = (0..8).map(|i| sign_in(if i % 2 == 0 { &server } else { &replica }, "chorus", &code));
             let mut statuses: Vec<_> = join_all(tries).await.iter().map(|reply| reply.status).collect();
             statuses.sort_unstable();
-            assert_eq!(statuses, [200, 401, 401, 401, 401, 401, 401, 401]);
+            // whoever comes too often has to wait
+            assert!(
+                statuses[0] == 200 && statuses[1..].iter().all(|status| [401, 429].contains(status)),
+                "{statuses:?}"
+            );
         }
         replica.stop().await;
     })
