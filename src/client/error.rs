@@ -256,6 +256,9 @@ fn hint(error: &Error, status: &Status) -> Option<String> {
     if error.reason.as_deref() == Some("PASSWORD_CHANGE_REQUIRED") {
         return Some("choose your own password with `chorus password`".to_owned());
     }
+    if error.reason.as_deref() == Some("ROLE_IN_USE") {
+        return Some("take it from everybody with `--revoke-assignments`".to_owned());
+    }
     if error.exit == Exit::Timeout {
         return Some("wait longer with `--timeout`".to_owned());
     }

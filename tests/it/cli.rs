@@ -297,6 +297,42 @@ fn tokens() {
 }
 
 #[test]
+fn roles_of_ones_own() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    create_user(&mut shell, "ada", "Ada", "Lovelace");
+    shell.run("workspace create Genomics -o name");
+    shell.run("role create Reader --workspace genomics --permission getWorkspace,listFilesInWorkspace");
+    shell.run(
+        "role create Inviter --permission listUsers --permission searchUsers --description 'Finds people' -o json",
+    );
+    shell.run("role create reader --permission listUsers");
+    shell.run("role create Flyer --permission fly");
+    shell.run("role create Seer --permission getWorkspace");
+    shell.run("role create Empty");
+    shell.run("role show reader");
+    shell.run("role list -o wide --scope workspace");
+    shell.run("role grant ada reader");
+    shell.run("role grant ada Inviter");
+    shell.run("role update Reader --add-permission createWorkbench --remove-permission listFilesInWorkspace");
+    shell.run("role update Reader --remove-permission createUser");
+    shell.run("role update Reader");
+    shell.run("role update WorkspaceMember --permission getWorkspace");
+    shell.run("role delete Reader");
+    shell.run("role delete Reader --yes");
+    shell.run("role delete Reader --yes --revoke-assignments");
+    shell.run("role delete Reader --yes");
+
+    let mut ada = Shell::new(&server.grpc);
+    ada.run_with("login --username ada --password-stdin", PASSWORD);
+    ada.run("role show Inviter -o name");
+    ada.run("role update Inviter --description Mine");
+    ada.run("role create Boss --permission createUser");
+    ada.run("notification list --asc");
+    golden("tests/it/data/cli/own-roles.txt", &format!("{}{}", shell.transcript(), ada.transcript()));
+}
+
+#[test]
 fn no_server_and_wrong_usage() {
     // nothing listens on the discard port
     let mut shell = Shell::new("http://127.0.0.1:9");

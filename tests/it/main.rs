@@ -18,6 +18,7 @@ mod openapi;
 mod pages;
 mod replicas;
 mod robustness;
+mod roles;
 mod settings;
 mod support;
 mod throttle;

@@ -68,3 +68,39 @@ async fn a_revoked_token_is_refused_by_every_replica() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn changes_of_roles_reach_every_replica() {
+    on_each_engine(|one| async move {
+        let other = one.replica().await;
+        let workspace = one.workspace(&one.admin, "Atlas").await;
+        let ada = one.person("ada", &[]).await;
+        let admin = Some(&one.admin);
+        let get = json!({"id": workspace});
+        let wanted = |wanted| within_a_second(&other, &ada, "WorkspaceService/GetWorkspace", get.clone(), wanted);
+        let change = |permission: &str| {
+            let request = json!({"name": "Reader", "permissions": [permission]});
+            one.call(admin, "AuthorizationService/UpdateDynamicRole", request)
+        };
+        let role = json!({"name": "Reader", "scope": "workspace", "permissions": ["listUsers"]});
+        let request = json!({"role": role, "validationContext": {"workspace": workspace.to_string()}});
+        one.call(admin, "AuthorizationService/CreateDynamicRole", request).await.unwrap();
+        let member = json!({"id": workspace, "userId": ada.id, "role": {"name": "Reader"}});
+        // a replica grants what another one defined, with nothing to wait for
+        other.call(admin, "WorkspaceService/AddUserRoleInWorkspace", member).await.unwrap();
+        wanted(Err(Code::PermissionDenied)).await;
+
+        change("getWorkspace").await.unwrap();
+        one.call(Some(&ada), "WorkspaceService/GetWorkspace", get.clone()).await.unwrap();
+        wanted(Ok(())).await;
+        change("listUsers").await.unwrap();
+        wanted(Err(Code::PermissionDenied)).await;
+        change("getWorkspace").await.unwrap();
+        wanted(Ok(())).await;
+        let delete = json!({"name": "Reader", "revokeAssignments": true});
+        one.call(admin, "AuthorizationService/DeleteDynamicRole", delete).await.unwrap();
+        wanted(Err(Code::PermissionDenied)).await;
+        other.stop().await;
+    })
+    .await;
+}

@@ -45,7 +45,7 @@ pub enum Command {
     /// Manage API tokens for programs
     #[command(subcommand)]
     Token(token::Command),
-    /// See roles, grant and revoke them
+    /// See roles, grant and revoke them, define roles of your own
     #[command(subcommand)]
     Role(role::Command),
     /// Manage workspaces and their members
@@ -92,8 +92,11 @@ pub const COVERAGE: &[(&str, &str)] = &[
     ("AuditService/ListWorkspaceAudit", "audit list"),
     ("AuthenticationService/Authenticate", "login"),
     ("AuthenticationService/Logout", "logout"),
+    ("AuthorizationService/CreateDynamicRole", "role create"),
+    ("AuthorizationService/DeleteDynamicRole", "role delete"),
     ("AuthorizationService/ListPermissions", "role permissions"),
     ("AuthorizationService/ListRoles", "role list"),
+    ("AuthorizationService/UpdateDynamicRole", "role update"),
     ("HealthService/GetHealthCheck", "server status"),
     ("HealthService/GetServerStatus", "server status"),
     ("NotificationService/GetNotifications", "notification list"),
@@ -144,13 +147,15 @@ mod tests {
         _command: Command,
     }
 
-    const SOURCES: [&str; 11] = [
+    const SOURCES: [&str; 13] = [
         include_str!("audit.rs"),
         include_str!("login.rs"),
         include_str!("member.rs"),
         include_str!("notification.rs"),
         include_str!("password.rs"),
-        include_str!("role.rs"),
+        include_str!("role/define.rs"),
+        include_str!("role/grant.rs"),
+        include_str!("role/mod.rs"),
         include_str!("server.rs"),
         include_str!("token.rs"),
         include_str!("user.rs"),

@@ -8,6 +8,8 @@ pub mod caller;
 pub mod catalogue;
 pub mod context;
 pub mod decide;
+#[cfg(test)]
+mod escalation;
 pub mod grant;
 mod hash_pool;
 pub mod keyring;

@@ -51,7 +51,7 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
         .add_service(guards::ApprovalRequestServiceGuard::server(gate, Unbuilt))
         .add_service(guards::AuditServiceGuard::server(gate, audit::AuditTrail::new(base())))
         .add_service(guards::AuthenticationServiceGuard::server(gate, authentication::Authentication::new(base())))
-        .add_service(guards::AuthorizationServiceGuard::server(gate, authorization::Authorization))
+        .add_service(guards::AuthorizationServiceGuard::server(gate, authorization::Authorization::new(base())))
         .add_service(guards::DevstoreServiceGuard::server(gate, devstore::Devstore::new(base())))
         .add_service(guards::HealthServiceGuard::server(gate, health::Health::new(base(), started_at)))
         .add_service(guards::NotificationServiceGuard::server(gate, notifications::Notifications::new(base())))

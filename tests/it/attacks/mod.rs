@@ -3,6 +3,7 @@
 mod cross_site;
 mod requests;
 mod rights;
+mod roles;
 mod sessions;
 mod tokens;
 mod traces;

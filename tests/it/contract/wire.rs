@@ -27,6 +27,9 @@ const NEW_TYPES: &[&str] = &[
     "CreateTokenRequest",
     "CreateTokenResult",
     "Custom",
+    "DeleteDynamicRoleReply",
+    "DeleteDynamicRoleRequest",
+    "DeleteDynamicRoleResult",
     "FieldClass",
     "GetServerStatusReply",
     "GetServerStatusRequest",
@@ -42,6 +45,9 @@ const NEW_TYPES: &[&str] = &[
     "ServerStatus",
     "ServerStatusDetails",
     "TokenScope",
+    "UpdateDynamicRoleReply",
+    "UpdateDynamicRoleRequest",
+    "UpdateDynamicRoleResult",
 ];
 
 /// Fields that we add to messages that clients know; they ignore what they do not know.
@@ -56,6 +62,7 @@ const NEW_FIELDS: &[&str] = &[
     "AuditFilter: 10 uint64 afterId",
     "AuditFilter: 11 uint64 beforeId",
     "AuthenticationMode: 5 string IconURL",
+    "AuthorizationRole: 7 optional uint64 workspaceId",
     "ErrorDetail: 7 string reason",
     "ListEntityAuditRequest: 4 bool uncounted",
     "ListPlatformAuditRequest: 3 bool uncounted",
@@ -67,6 +74,8 @@ const LEFT_OUT: &[&str] = &["SortOrder"];
 
 /// RPCs of our own.
 const NEW_RPCS: &[&str] = &[
+    "AuthorizationService DeleteDynamicRole DeleteDynamicRoleRequest DeleteDynamicRoleReply auth DELETE /api/rest/v1/authorization/roles/{name} -",
+    "AuthorizationService UpdateDynamicRole UpdateDynamicRoleRequest UpdateDynamicRoleReply auth PUT /api/rest/v1/authorization/roles/{name} *",
     "HealthService GetServerStatus GetServerStatusRequest GetServerStatusReply auth GET /api/rest/v1/server/status -",
     "TokenService CreateToken CreateTokenRequest CreateTokenReply auth POST /api/rest/v1/tokens *",
     "TokenService ListTokens ListTokensRequest ListTokensReply auth GET /api/rest/v1/tokens -",

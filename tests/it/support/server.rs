@@ -265,6 +265,24 @@ impl TestServer {
         id
     }
 
+    /// Defines a role in a tenant, of a workspace or of the platform.
+    pub async fn role(&self, tenant: i64, name: &str, workspace: Option<i64>, permissions: &[&str]) -> i64 {
+        let now = self.clock.now();
+        let (id,): (i64,) =
+            sql("INSERT INTO dynamic_roles (tenant_id, workspace_id, name, name_key, permissions, created_at, \
+             updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6) RETURNING id")
+            .bind(tenant)
+            .bind(workspace)
+            .bind(name)
+            .bind(fold(name))
+            .bind(Json(permissions))
+            .bind(now)
+            .one(&self.db)
+            .await
+            .unwrap();
+        id
+    }
+
     /// Another session of the same person.
     pub async fn sign_in(&self, person: &Person) -> Person {
         let account: Account = sql("SELECT * FROM users WHERE id = $1").bind(person.id).one(&self.db).await.unwrap();
