@@ -46,9 +46,6 @@ _chorus() {
             chorus,server)
                 cmd="chorus__subcmd__server"
                 ;;
-            chorus,token)
-                cmd="chorus__subcmd__token"
-                ;;
             chorus,user)
                 cmd="chorus__subcmd__user"
                 ;;
@@ -82,6 +79,15 @@ _chorus() {
             chorus__subcmd__notification,read)
                 cmd="chorus__subcmd__notification__subcmd__read"
                 ;;
+            chorus__subcmd__role,create)
+                cmd="chorus__subcmd__role__subcmd__create"
+                ;;
+            chorus__subcmd__role,delete)
+                cmd="chorus__subcmd__role__subcmd__delete"
+                ;;
+            chorus__subcmd__role,get)
+                cmd="chorus__subcmd__role__subcmd__show"
+                ;;
             chorus__subcmd__role,grant)
                 cmd="chorus__subcmd__role__subcmd__grant"
                 ;;
@@ -94,23 +100,17 @@ _chorus() {
             chorus__subcmd__role,revoke)
                 cmd="chorus__subcmd__role__subcmd__revoke"
                 ;;
+            chorus__subcmd__role,show)
+                cmd="chorus__subcmd__role__subcmd__show"
+                ;;
+            chorus__subcmd__role,update)
+                cmd="chorus__subcmd__role__subcmd__update"
+                ;;
             chorus__subcmd__server,status)
                 cmd="chorus__subcmd__server__subcmd__status"
                 ;;
-            chorus__subcmd__token,create)
-                cmd="chorus__subcmd__token__subcmd__create"
-                ;;
-            chorus__subcmd__token,list)
-                cmd="chorus__subcmd__token__subcmd__list"
-                ;;
-            chorus__subcmd__token,revoke)
-                cmd="chorus__subcmd__token__subcmd__revoke"
-                ;;
             chorus__subcmd__user,create)
                 cmd="chorus__subcmd__user__subcmd__create"
-                ;;
-            chorus__subcmd__user,create-service)
-                cmd="chorus__subcmd__user__subcmd__create__subcmd__service"
                 ;;
             chorus__subcmd__user,delete)
                 cmd="chorus__subcmd__user__subcmd__delete"
@@ -170,7 +170,7 @@ _chorus() {
 
     case "${cmd}" in
         chorus)
-            opts="-h -V --help --version serve migrate config version login logout whoami password user token role workspace notification audit server"
+            opts="-h -V --help --version serve migrate config version login logout whoami password user role workspace notification audit server"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -184,7 +184,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__audit)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list export"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list export"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -195,10 +195,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -226,7 +222,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__audit__subcmd__export)
-            opts="-o -v -h --since --until --actor --mine --user --workspace --workbench --action --outcome --after --file --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --since --until --actor --mine --user --workspace --workbench --action --outcome --after --file --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -280,10 +276,6 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -308,7 +300,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__audit__subcmd__list)
-            opts="-o -v -h --since --until --actor --mine --user --workspace --workbench --action --outcome --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --since --until --actor --mine --user --workspace --workbench --action --outcome --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -358,10 +350,6 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -400,7 +388,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__config__subcmd__check)
-            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -471,10 +459,6 @@ _chorus() {
                     return 0
                     ;;
                 --session-max-lifetime)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-max-lifetime)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -556,7 +540,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__config__subcmd__show)
-            opts="-h --sources --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --sources --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -627,10 +611,6 @@ _chorus() {
                     return 0
                     ;;
                 --session-max-lifetime)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-max-lifetime)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -698,7 +678,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__login)
-            opts="-u -o -v -h --username --password-stdin --totp --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-u -o -v -h --username --password-stdin --totp --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -721,10 +701,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -752,7 +728,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__logout)
-            opts="-o -v -h --local --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --local --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -763,10 +739,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -794,7 +766,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__migrate)
-            opts="-h --check --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --check --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -865,10 +837,6 @@ _chorus() {
                     return 0
                     ;;
                 --session-max-lifetime)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-max-lifetime)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -936,7 +904,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__notification)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list read"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list read"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -947,10 +915,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -978,7 +942,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__notification__subcmd__list)
-            opts="-o -v -h --unread --read --sort --asc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --unread --read --sort --asc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -997,10 +961,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1028,7 +988,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__notification__subcmd__read)
-            opts="-o -v -h --all --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --all --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1039,10 +999,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1070,7 +1026,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__password)
-            opts="-o -v -h --password-stdin --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --password-stdin --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1081,10 +1037,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1112,7 +1064,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list permissions grant revoke"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list show get permissions grant revoke create update delete"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1126,7 +1078,91 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --token-file)
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chorus__subcmd__role__subcmd__create)
+            opts="-o -v -h --permission --workspace --description --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --permission)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workspace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --description)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chorus__subcmd__role__subcmd__delete)
+            opts="-y -o -v -h --revoke-assignments --yes --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1154,7 +1190,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role__subcmd__grant)
-            opts="-o -v -h --workspace --all-workspaces --workbench --all-workbenches --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --workspace --all-workspaces --workbench --all-workbenches --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1173,10 +1209,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1204,7 +1236,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role__subcmd__list)
-            opts="-o -v -h --scope --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --scope --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1219,10 +1251,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1250,7 +1278,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role__subcmd__permissions)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1261,10 +1289,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1292,7 +1316,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__role__subcmd__revoke)
-            opts="-o -v -h --workspace --all-workspaces --workbench --all-workbenches --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --workspace --all-workspaces --workbench --all-workbenches --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1314,7 +1338,95 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --token-file)
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chorus__subcmd__role__subcmd__show)
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chorus__subcmd__role__subcmd__update)
+            opts="-o -v -h --permission --add-permission --remove-permission --description --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --permission)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --add-permission)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --remove-permission)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --description)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1342,7 +1454,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__serve)
-            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1416,10 +1528,6 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --token-max-lifetime)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --cookie-secure)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1484,7 +1592,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__server)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help status"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help status"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1495,10 +1603,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1526,7 +1630,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__server__subcmd__status)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1537,206 +1641,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ca-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        chorus__subcmd__token)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help create list revoke"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --server)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ca-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        chorus__subcmd__token__subcmd__create)
-            opts="-o -v -h --scope --expires --cidr --user --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --scope)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --expires)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cidr)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --user)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --server)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ca-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        chorus__subcmd__token__subcmd__list)
-            opts="-o -v -h --user --all --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --user)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --limit)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --server)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ca-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        chorus__subcmd__token__subcmd__revoke)
-            opts="-o -v -h --user --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --user)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --server)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1764,7 +1668,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list get create create-service update delete disable enable reset-password"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list get create update delete disable enable reset-password"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1775,10 +1679,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1806,7 +1706,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__create)
-            opts="-o -v -h --first-name --last-name --email --status --password-stdin --generate-password --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --first-name --last-name --email --status --password-stdin --generate-password --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1836,56 +1736,6 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ca-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        chorus__subcmd__user__subcmd__create__subcmd__service)
-            opts="-o -v -h --display-name --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --display-name)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --server)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -1910,7 +1760,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__delete)
-            opts="-y -o -v -h --yes --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-y -o -v -h --yes --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1921,10 +1771,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1952,7 +1798,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__disable)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1963,10 +1809,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1994,7 +1836,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__enable)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2005,10 +1847,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2036,7 +1874,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__get)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2047,10 +1885,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2078,7 +1912,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__list)
-            opts="-o -v -h --search --workspace --workbench --id --sort --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --search --workspace --workbench --id --sort --desc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2116,10 +1950,6 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -2144,7 +1974,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__reset__subcmd__password)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2155,10 +1985,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2186,7 +2012,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__user__subcmd__update)
-            opts="-o -v -h --username --first-name --last-name --email --status --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --username --first-name --last-name --email --status --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2217,10 +2043,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2262,7 +2084,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__whoami)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2273,10 +2095,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2304,7 +2122,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list get create update delete public member"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list get create update delete public member"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2315,10 +2133,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2346,7 +2160,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__create)
-            opts="-o -v -h --short-name --description --status --visibility --network-policy --allowed-fqdn --no-allowed-fqdns --clipboard --contact --no-contact --main --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --short-name --description --status --visibility --network-policy --allowed-fqdn --no-allowed-fqdns --clipboard --contact --no-contact --main --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2396,10 +2210,6 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -2424,7 +2234,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__delete)
-            opts="-y -o -v -h --yes --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-y -o -v -h --yes --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2435,10 +2245,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2466,7 +2272,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__get)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2477,10 +2283,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2508,7 +2310,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__list)
-            opts="-o -v -h --id --search --sort --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --id --search --sort --desc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2538,10 +2340,6 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --token-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml name" -- "${cur}"))
                     return 0
@@ -2566,7 +2364,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__member)
-            opts="-o -v -h --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help list add remove"
+            opts="-o -v -h --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help list add remove"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2577,10 +2375,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2608,7 +2402,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__member__subcmd__add)
-            opts="-o -v -h --role --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --role --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2623,10 +2417,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2654,7 +2444,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__member__subcmd__list)
-            opts="-o -v -h --sort --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --sort --desc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2673,10 +2463,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2704,7 +2490,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__member__subcmd__remove)
-            opts="-o -v -h --role --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --role --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2719,10 +2505,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2750,7 +2532,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__public)
-            opts="-o -v -h --search --sort --desc --limit --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --search --sort --desc --limit --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2773,10 +2555,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2804,7 +2582,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__workspace__subcmd__update)
-            opts="-o -v -h --name --short-name --description --status --visibility --network-policy --allowed-fqdn --no-allowed-fqdns --clipboard --contact --no-contact --main --server --profile --token-file --output --timeout --ca-file --insecure-plaintext --verbose --help"
+            opts="-o -v -h --name --short-name --description --status --visibility --network-policy --allowed-fqdn --no-allowed-fqdns --clipboard --contact --no-contact --main --server --profile --output --timeout --ca-file --insecure-plaintext --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2855,10 +2633,6 @@ _chorus() {
                     return 0
                     ;;
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -35,8 +35,7 @@ complete -c chorus -n "__fish_chorus_needs_command" -f -a "logout" -d 'End the s
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "whoami" -d 'Show who is signed in'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "password" -d 'Change your own password'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "user" -d 'Manage user accounts'
-complete -c chorus -n "__fish_chorus_needs_command" -f -a "token" -d 'Manage API tokens for programs'
-complete -c chorus -n "__fish_chorus_needs_command" -f -a "role" -d 'See roles, grant and revoke them'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "role" -d 'See roles, grant and revoke them, define roles of your own'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "workspace" -d 'Manage workspaces and their members'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "notification" -d 'Read your notifications'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "audit" -d 'Read the audit trail: who did what, and how it ended'
@@ -58,7 +57,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand serve" -l admin-username -
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used. At most 366 days [default: 7d]' -r
-complete -c chorus -n "__fish_chorus_using_subcommand serve" -l token-max-lifetime -d 'The longest that an API token may be made for. Tokens that exist keep the end that they were made with [default: 365d]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand serve" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
@@ -91,7 +89,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l admin-username
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used. At most 366 days [default: 7d]' -r
-complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l token-max-lifetime -d 'The longest that an API token may be made for. Tokens that exist keep the end that they were made with [default: 365d]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand migrate" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
@@ -129,7 +126,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_su
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used. At most 366 days [default: 7d]' -r
-complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l token-max-lifetime -d 'The longest that an API token may be made for. Tokens that exist keep the end that they were made with [default: 365d]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from show" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
@@ -163,7 +159,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_su
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l admin-password-file -d 'File with the password of that administrator. Without it, a random one is printed once' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l session-idle-timeout -d 'A session ends when it was not used for this long [default: 12h]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l session-max-lifetime -d 'A session ends this long after the sign-in, however much it is used. At most 366 days [default: 7d]' -r
-complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l token-max-lifetime -d 'The longest that an API token may be made for. Tokens that exist keep the end that they were made with [default: 365d]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l cookie-secure -d 'Whether browsers send the session cookie over TLS only. `auto`: yes, unless the listener is plain HTTP on loopback [one of: auto, always, never] [default: auto]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l cookie-same-site -d 'The SameSite attribute of the session cookie [one of: lax, strict, none] [default: lax]' -r
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from check" -l public-registration -d 'Whether anybody may create an account without being signed in [default: false]' -r
@@ -185,7 +180,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand login" -s u -l username -d
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l totp -d 'Code of the authenticator app, or a recovery code; asked for when the account needs one' -r
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand login" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -200,7 +194,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand login" -s v -l verbose -d 
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand logout" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -215,7 +208,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand logout" -s v -l verbose -d
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -229,7 +221,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s v -l verbose -d
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand password" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand password" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -242,29 +233,27 @@ complete -c chorus -n "__fish_chorus_using_subcommand password" -l password-stdi
 complete -c chorus -n "__fish_chorus_using_subcommand password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand password" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "list" -d 'List users'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "get" -d 'Show one user'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "create" -d 'Create a user'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "create-service" -d 'Create a service account, for programs'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "update" -d 'Change names, e-mail address or status of a user'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "delete" -d 'Delete a user: sessions end, roles are taken away, the account cannot come back'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "disable" -d 'Lock a user out; sessions end at once'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "enable" -d 'Let a disabled user sign in again'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "reset-password" -d 'Give a user a temporary password, and turn the second factor off'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "list" -d 'List users'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "get" -d 'Show one user'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "create" -d 'Create a user'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "update" -d 'Change names, e-mail address or status of a user'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "delete" -d 'Delete a user: sessions end, roles are taken away, the account cannot come back'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "disable" -d 'Lock a user out; sessions end at once'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "enable" -d 'Let a disabled user sign in again'
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create update delete disable enable reset-password" -f -a "reset-password" -d 'Give a user a temporary password, and turn the second factor off'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l search -d 'Only users whose names contain this text' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l workspace -d 'Only members of this workspace; may be repeated' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l workbench -d 'Only members of this workbench; may be repeated' -r
@@ -279,7 +268,6 @@ createdat\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -294,7 +282,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -313,7 +300,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 disabled\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -327,21 +313,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l display-name -d 'What people read in lists; the user name when not stated' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
-wide\t'More columns'
-json\t'JSON as the REST API has it; stable, for programs'
-ndjson\t'The same data, one JSON object per line'
-yaml\t'The same data as YAML'
-name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l username -d 'New user name' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l first-name -d 'New given name' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l last-name -d 'New family name' -r
@@ -350,7 +321,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 disabled\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -364,7 +334,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -379,7 +348,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -393,7 +361,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -407,7 +374,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -419,99 +385,34 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "create" -d 'Make a token; it is shown once'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "list" -d 'List tokens: your own, or those of a user whom you administer'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "revoke" -d 'End a token; it is refused at once'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l scope -d 'What it may be used for; may be repeated' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'When it ends: so long from now, such as 90d or 12h, or a day, such as 2027-01-31' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l cidr -d 'From where it may be used, such as 192.0.2.0/24; may be repeated; from everywhere when not stated' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l user -d 'The service account for which it speaks; yourself when not stated' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
-wide\t'More columns'
-json\t'JSON as the REST API has it; stable, for programs'
-ndjson\t'The same data, one JSON object per line'
-yaml\t'The same data as YAML'
-name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l user -d 'Whose tokens; your own when not stated' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
-wide\t'More columns'
-json\t'JSON as the REST API has it; stable, for programs'
-ndjson\t'The same data, one JSON object per line'
-yaml\t'The same data as YAML'
-name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l all -d 'Also tokens that have expired or were revoked lately'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l user -d 'Whose token, if it is named; your own when not stated' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
-wide\t'More columns'
-json\t'JSON as the REST API has it; stable, for programs'
-ndjson\t'The same data, one JSON object per line'
-yaml\t'The same data as YAML'
-name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
-wide\t'More columns'
-json\t'JSON as the REST API has it; stable, for programs'
-ndjson\t'The same data, one JSON object per line'
-yaml\t'The same data as YAML'
-name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "list" -d 'List the roles that can be granted'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "permissions" -d 'List permissions, all or those of one role'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "grant" -d 'Give a role to a user'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "revoke" -d 'Take a role from a user'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "list" -d 'List the roles that can be granted'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "show" -d 'Show one role with its permissions'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "get" -d 'Show one role with its permissions'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "permissions" -d 'List permissions, all or those of one role'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "grant" -d 'Give a role to a user'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "revoke" -d 'Take a role from a user'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "create" -d 'Define a role out of permissions that you have'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "update" -d 'Change a role that was created here'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "delete" -d 'Delete a role that was created here'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l scope -d 'Only roles of this scope' -r -f -a "system\t''
 platform\t''
 workspace\t''
 workbench\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -523,9 +424,34 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -541,7 +467,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l workbench -d 'Workbench in which the role applies' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -559,7 +484,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l workbench -d 'Workbench in which the role applies' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -573,9 +497,56 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l permission -d 'Permission that the role holds, as in `chorus role permissions`; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l workspace -d 'Workspace that the role belongs to, by id or name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l description -d 'What the role is for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l permission -d 'Permission that the role holds; may be repeated, replaces all' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l add-permission -d 'Permission that the role gets; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l remove-permission -d 'Permission that the role loses; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l description -d 'What the role is for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l revoke-assignments -d 'Take the role from everybody who holds it'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -606,7 +577,6 @@ createdat\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -621,7 +591,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -652,7 +621,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 false\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -686,7 +654,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 false\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -702,7 +669,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -726,7 +692,6 @@ createdat\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l limit -d 'Show at most this many' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -741,7 +706,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -758,7 +722,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "remove" -d 'Take one role, or all of them, from a user in the workspace'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -778,7 +741,6 @@ createdat\t''"
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -795,7 +757,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_s
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -810,7 +771,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_s
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -837,7 +797,6 @@ failed\t'It could not be done'"
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -864,7 +823,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_sub
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l file -d 'Write to this file, in one step and readable for you only, instead of standard output' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -879,7 +837,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_sub
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
@@ -894,7 +851,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_see
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show version, database and runtime of the server; details take the role Healthchecker'
 complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'

@@ -186,6 +186,8 @@ fn request(rpc: &Rpc, random: &mut StdRng, number: usize) -> DynamicMessage {
             (Kind::Uint64, _) => Value::U64(random.random_range(1..4)),
             (Kind::String, "status") => Value::String("active".to_owned()),
             (Kind::String, "username") => Value::String(format!("atlas-{}", random.random_range(0..1000))),
+            (Kind::String, "scope") => Value::String("platform".to_owned()),
+            (Kind::String, "permissions") => Value::List(vec![Value::String("listUsers".to_owned())]),
             (Kind::String, "role_name") => Value::String("WorkspaceMember".to_owned()),
             (Kind::String, _) => Value::String(format!("Atlas {}", random.random_range(0..1000))),
             (Kind::Message(scope), "scopes") => {

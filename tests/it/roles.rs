@@ -125,7 +125,7 @@ async fn what_a_role_may_be() {
             (of_platform("Inviter", &["listUsers"]), Code::AlreadyExists, "ROLE_EXISTS"),
             (of_platform("ＩＮＶＩＴＥＲ", &["listUsers"]), Code::AlreadyExists, "ROLE_EXISTS"),
             (of_platform("leser", &["listUsers"]), Code::AlreadyExists, "ROLE_EXISTS"),
-            (of_platform("Inviter\u{200b}", &["listUsers"]), Code::InvalidArgument, "VALIDATION_FAILED"),
+            (of_platform("Inviter\u{200b}", &["listUsers"]), Code::AlreadyExists, "ROLE_EXISTS"),
             (of_platform("superadmin", &["listUsers"]), Code::AlreadyExists, "ROLE_EXISTS"),
         ] {
             let result = create(request.clone()).await.map_err(|f| (f.code, f.reason));

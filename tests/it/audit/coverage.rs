@@ -26,6 +26,8 @@ struct Scene {
     workspace: i64,
     /// An API token of that member.
     token: i64,
+    /// A role that belongs to the workspace.
+    role: String,
 }
 
 /// A request that succeeds.
@@ -52,6 +54,24 @@ const FIXTURES: &[Fixture] = &[
         "@user username",
     ),
     fixture("AuthenticationService/Logout", |_| json!({}), ""),
+    fixture(
+        "AuthorizationService/CreateDynamicRole",
+        |s| {
+            let role = json!({"name": "Editor", "scope": "workspace", "permissions": ["updateWorkspace"]});
+            json!({"role": role, "validationContext": {"workspace": s.workspace.to_string()}})
+        },
+        "@workspace role_name role_permissions role_scope",
+    ),
+    fixture(
+        "AuthorizationService/DeleteDynamicRole",
+        |s| json!({"name": s.role}),
+        "@workspace revoked_from role_name role_permissions role_scope",
+    ),
+    fixture(
+        "AuthorizationService/UpdateDynamicRole",
+        |s| json!({"name": s.role, "permissions": ["updateWorkspace"]}),
+        "@workspace role_name role_permissions role_permissions_before role_scope",
+    ),
     fixture("DevstoreService/DeleteGlobalEntry", |_| json!({"key": "theme"}), ""),
     fixture("DevstoreService/DeleteUserEntry", |_| json!({"key": "theme"}), ""),
     fixture("DevstoreService/DeleteWorkspaceEntry", |s| json!({"id": s.workspace, "key": "theme"}), ""),
@@ -293,7 +313,9 @@ impl Scene {
             }
             server.call(Some(&caller), &format!("DevstoreService/{rpc}"), entry).await.unwrap();
         }
-        Self { caller, other, grant, workspace, token }
+        let role = format!("Reader {workspace}");
+        server.role(server.tenant, &role, Some(workspace), &["getWorkspace"]).await;
+        Self { caller, other, grant, workspace, token, role }
     }
 }
 

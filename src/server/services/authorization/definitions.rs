@@ -70,8 +70,7 @@ impl Authorization {
             roles::tell_holders(&mut change, &by, row, &text).await?;
         }
         record(&by, &after);
-        let held: Vec<_> = before.permissions().iter().map(|permission| permission.name()).collect();
-        by.call().subjects().detail_list("role_permissions_before", &held);
+        by.call().subjects().detail_list("role_permissions_before", &names(&before));
         change.commit().await?;
         Ok(after)
     }
@@ -162,6 +161,11 @@ fn record(by: &Authorized, role: &Role) {
     subjects.verified = true;
     subjects.detail("role_name", role.name());
     subjects.detail("role_scope", role.scope().as_str());
+    subjects.detail_list("role_permissions", &names(role));
+}
+
+fn names(role: &Role) -> Vec<&'static str> {
+    role.permissions().iter().map(|permission| permission.name()).collect()
 }
 
 fn not_found(name: &str) -> Error {
