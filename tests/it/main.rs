@@ -5,6 +5,7 @@
 mod attacks;
 mod audit;
 mod authentication;
+mod canary;
 mod cli;
 mod completions;
 mod contract;

@@ -1,5 +1,6 @@
 //! What must not work, tried on the running server: each test is somebody who wants more than is his.
 
+mod accounts;
 mod cross_site;
 mod requests;
 mod rights;
