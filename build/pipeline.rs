@@ -26,7 +26,8 @@ pub fn emit(contract: &Contract) -> Result<String> {
 fn table_row(service: &Service, rpc: &Rpc) -> String {
     let name = format!("{}/{}", service.descriptor.name(), rpc.descriptor.name());
     format!(
-        "    Rpc {{ name: {name:?}, path: \"/{}/{}\", public: {}, planned: {}, restricted: {}, session_only: {}, streaming: {}, max_bytes: {}, \
+        "    Rpc {{ name: {name:?}, path: \"/{}/{}\", public: {}, planned: {}, restricted: {}, session_only: {}, signs_out: {}, \
+         streaming: {}, max_bytes: {}, \
          audit: When::{}, action: {:?} }},\n",
         service.descriptor.full_name(),
         rpc.descriptor.name(),
@@ -34,6 +35,7 @@ fn table_row(service: &Service, rpc: &Rpc) -> String {
         rpc.planned,
         rpc.restricted,
         rpc.session_only,
+        rpc.signs_out,
         rpc.descriptor.is_server_streaming(),
         rpc.max_bytes,
         rpc.audit.when,

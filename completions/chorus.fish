@@ -34,10 +34,12 @@ complete -c chorus -n "__fish_chorus_needs_command" -f -a "login" -d 'Sign in to
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "logout" -d 'End the session at the server, and forget it'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "whoami" -d 'Show who is signed in'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "password" -d 'Change your own password'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "totp" -d 'Set up your second factor: one-time codes of an authenticator app'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "user" -d 'Manage user accounts'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "token" -d 'Manage API tokens for programs'
-complete -c chorus -n "__fish_chorus_needs_command" -f -a "role" -d 'See roles, grant and revoke them'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "role" -d 'See roles, grant and revoke them, define roles of your own'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "workspace" -d 'Manage workspaces and their members'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "session" -d 'See where you are signed in, and end sessions'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "notification" -d 'Read your notifications'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "audit" -d 'Read the audit trail: who did what, and how it ended'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "server" -d 'Ask how the server is'
@@ -182,7 +184,6 @@ complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_su
 complete -c chorus -n "__fish_chorus_using_subcommand config; and __fish_seen_subcommand_from example" -s h -l help -d 'Print help'
 complete -c chorus -n "__fish_chorus_using_subcommand version" -s h -l help -d 'Print help'
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s u -l username -d 'User name; asked for when missing' -r
-complete -c chorus -n "__fish_chorus_using_subcommand login" -l totp -d 'Code of the authenticator app, or a recovery code; asked for when the account needs one' -r
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
@@ -195,6 +196,7 @@ name\t'One `kind/id` per line'"
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l password-stdin -d 'Read the password from the first line of standard input'
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l totp-stdin -d 'Read a code of the authenticator app, or a recovery code, from the line after the password; otherwise it is asked for when the account needs one'
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -242,6 +244,73 @@ complete -c chorus -n "__fish_chorus_using_subcommand password" -l password-stdi
 complete -c chorus -n "__fish_chorus_using_subcommand password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand password" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -f -a "enroll" -d 'Set up a second factor: a secret for an authenticator app, recovery codes, then a first code'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -f -a "enable" -d 'Turn the second factor on with a code of the app; your other sessions end'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -f -a "disable" -d 'Turn the second factor off; its secret and recovery codes are void, your other sessions end'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l password-stdin -d 'Read the password from the first line of standard input'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l totp-stdin -d 'Read a code of the second factor that is on, or a recovery code, from the next line of standard input'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l qr -d 'Print the QR code also when standard output is no terminal'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l yes -d 'Replace a second factor that is on without asking'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l code-stdin -d 'Read the code from the first line of standard input'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l password-stdin -d 'Read the password from the first line of standard input'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l totp-stdin -d 'Read a code of the second factor that is on, or a recovery code, from the next line of standard input'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l yes -d 'Do not ask'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
@@ -487,24 +556,29 @@ complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_sub
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
 wide\t'More columns'
 json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "list" -d 'List the roles that can be granted'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "permissions" -d 'List permissions, all or those of one role'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "grant" -d 'Give a role to a user'
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list permissions grant revoke" -f -a "revoke" -d 'Take a role from a user'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "list" -d 'List the roles that can be granted'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "show" -d 'Show one role with its permissions'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "get" -d 'Show one role with its permissions'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "permissions" -d 'List permissions, all or those of one role'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "grant" -d 'Give a role to a user'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "revoke" -d 'Take a role from a user'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "create" -d 'Define a role out of permissions that you have'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "update" -d 'Change a role that was created here'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -f -a "delete" -d 'Delete a role that was created here'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l scope -d 'Only roles of this scope' -r -f -a "system\t''
 platform\t''
 workspace\t''
@@ -523,6 +597,34 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
@@ -573,6 +675,57 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l permission -d 'Permission that the role holds, as in `chorus role permissions`; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l workspace -d 'Workspace that the role belongs to, by id or name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l description -d 'What the role is for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l permission -d 'Permission that the role holds; may be repeated, replaces all' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l add-permission -d 'Permission that the role gets; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l remove-permission -d 'Permission that the role loses; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l description -d 'What the role is for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l revoke-assignments -d 'Take the role from everybody who holds it'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
@@ -756,6 +909,61 @@ complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "list" -d 'List the members with their roles in the workspace'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "add" -d 'Give a user a role in the workspace'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "remove" -d 'Take one role, or all of them, from a user in the workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -f -a "list" -d 'List the sessions that are open, yours or those of a user'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -f -a "revoke" -d 'End sessions: who uses them has to sign in again'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l user -d 'Whose sessions: id or user name; yours without it' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l sort -d 'Field to sort by' -r -f -a "createdat\t''
+lastseenat\t''
+expiresat\t''
+id\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l user -d 'Whose sessions: id or user name; yours without it' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l all -d 'End all of them; yours include the one of this command'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l others -d 'End all of yours but the one of this command'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -s y -l yes -d 'Do not ask'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F

@@ -117,6 +117,15 @@ impl Session {
         self.token.is_some()
     }
 
+    /// Fails before anything is asked for when there is no token at all; `what` says what was going to be done.
+    pub fn require_token(&self, what: &str) -> Result<()> {
+        match self.is_signed_in() {
+            true => Ok(()),
+            false => Err(Error::new(Exit::SignedOut, format!("cannot {what}: you are not signed in"))
+                .hint("sign in with `chorus login`")),
+        }
+    }
+
     /// Calls an RPC. `what` says what is tried, for the error; `rpc` names it, such as `UserService/GetUser`; `send` calls
     /// the stub over the channel that it is given.
     pub async fn call<Q, R>(

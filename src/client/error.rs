@@ -251,10 +251,15 @@ fn metadata(status: &Status, name: &str) -> Option<Box<str>> {
 
 fn hint(error: &Error, status: &Status) -> Option<String> {
     if error.chorus_code == ChorusErrorCode::InvalidCredentials {
-        return Some("check the user name and the password".to_owned());
+        return Some(
+            "check the user name and the password, and the code if the account has a second factor".to_owned(),
+        );
     }
     if error.reason.as_deref() == Some("PASSWORD_CHANGE_REQUIRED") {
         return Some("choose your own password with `chorus password`".to_owned());
+    }
+    if error.reason.as_deref() == Some("ROLE_IN_USE") {
+        return Some("take it from everybody with `--revoke-assignments`".to_owned());
     }
     if error.exit == Exit::Timeout {
         return Some("wait longer with `--timeout`".to_owned());

@@ -77,7 +77,7 @@ pub fn stdin_secret() -> Result<SecretString> {
     io::stdin().read_line(&mut line)?;
     let secret = line.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
-        return Err(Error::usage("standard input holds no password"));
+        return Err(Error::usage("standard input lacks a line: the password, or the code after it"));
     }
     Ok(secret.into())
 }

@@ -12,5 +12,6 @@ mod run;
 pub mod services;
 pub mod telemetry;
 pub mod transport;
+pub mod upkeep;
 
 pub use run::{COMMIT, Server, VERSION, run};

@@ -19,9 +19,10 @@ use super::{
         audit,
         decide::Roles,
         password::Hasher,
+        seal::Sealer,
         sessions::{Lifetime, Sessions},
         throttle::Throttle,
-        token::Tokens,
+        token::{CookiePolicy, Tokens},
     },
     clock::Clock,
     config::{Config, Runtime},
@@ -38,6 +39,7 @@ use super::{
         index::About,
         listen::Listeners,
     },
+    upkeep::{self, Upkeep},
 };
 
 /// A running server.
@@ -49,7 +51,8 @@ pub struct Server {
     db: Db,
     stop: CancellationToken,
     serving: JoinHandle<()>,
-    upkeep: Option<JoinHandle<()>>,
+    upkeep: upkeep::Running,
+    metrics: Option<JoinHandle<()>>,
     health: HealthReporter,
 }
 
@@ -134,15 +137,19 @@ impl Server {
         let roles = Roles::built_in(config.workspace_admin_can_assign_data_manager);
         let shared = Arc::new(Shared {
             sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, visitors, roles),
+            cookie: CookiePolicy { same_site: config.cookie_same_site, secure: config.secure_cookie() },
             audit: audit::Writer::start(db.clone()),
             hasher,
             throttle: Throttle::new(db.clone(), &keyring),
-            clock,
+            sealer: Sealer::new(keyring),
+            clock: clock.clone(),
             random: random.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
         });
         let metrics = config.metrics.then(|| Metrics::install(started)).transpose()?;
-        let upkeep = metrics.clone().map(|metrics| tokio::spawn(metrics.upkeep()));
+        let counting = metrics.clone().map(|metrics| tokio::spawn(metrics.upkeep()));
+
+        let holder = random.uuid().to_string();
 
         let base = Base { db: db.clone(), config: Arc::new(config) };
         let transports = Transports::new(transport::Parts {
@@ -158,12 +165,24 @@ impl Server {
             random,
         })
         .await?;
+        let upkeep = Upkeep::new(db.clone(), clock, holder, services::jobs(&shared)).start(upkeep::TICK);
         let stop = CancellationToken::new();
         let serving = tokio::spawn({
             let (stop, deadline) = (stop.clone(), base.config.shutdown_timeout);
             transport::listen::serve(listeners, transports.http, transports.grpc, stop, deadline)
         });
-        Ok(Self { http, grpc, first_admin, shared, db, stop, serving, upkeep, health: transports.health })
+        Ok(Self {
+            http,
+            grpc,
+            first_admin,
+            shared,
+            db,
+            stop,
+            serving,
+            upkeep,
+            metrics: counting,
+            health: transports.health,
+        })
     }
 
     /// The address of the HTTP listener.
@@ -194,8 +213,9 @@ impl Server {
         if self.serving.await.is_err() {
             tracing::error!(target: "chorus", "the listeners failed");
         }
-        if let Some(upkeep) = self.upkeep {
-            upkeep.abort();
+        self.upkeep.stop().await;
+        if let Some(metrics) = self.metrics {
+            metrics.abort();
         }
         self.shared.audit.stop().await;
         self.db.close().await;

@@ -5,9 +5,13 @@ use std::{
     process::{Command, Stdio},
 };
 
+use chorus::server::clock::{Clock as _, SystemClock};
+use chrono::TimeDelta;
+
 use crate::support::{
     binary::{ADMIN_PASSWORD, Server, Shell},
     golden::golden,
+    totp,
 };
 
 fn signed_in(server: &Server) -> Shell {
@@ -115,6 +119,47 @@ fn generated_and_temporary_passwords() {
 }
 
 #[test]
+fn a_second_factor() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    shell.run_with("totp enroll --password-stdin", "wrong");
+    let enrolled = shell.run_with("totp enroll --password-stdin", ADMIN_PASSWORD);
+    let secret = enrolled.stdout.lines().find_map(|line| line.strip_prefix("secret")).unwrap().trim().to_owned();
+    let (_, recovery) = enrolled.stdout.split_once("recovery codes").unwrap();
+    let recovery: Vec<_> = recovery.lines().map(|line| line.trim().to_owned()).collect();
+    assert_eq!(recovery.len(), 10);
+    let code = |steps: i64| totp::code(&secret, SystemClock.now() + TimeDelta::seconds(30 * steps));
+    shell.run_with("totp enable --code-stdin", &code(-3));
+    shell.run_with("totp enable --code-stdin", &code(0));
+    shell.run("whoami");
+
+    const LOGIN: &str = "login --username chorus --password-stdin";
+    shell.run_with(LOGIN, ADMIN_PASSWORD);
+    let login = format!("{LOGIN} --totp-stdin");
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n"));
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n000000\n"));
+    // the server takes the next code already
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n{}\n", code(1)));
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n{}\n", recovery[0]));
+    shell.run_with(&login, &format!("{ADMIN_PASSWORD}\n{}\n", recovery[0]));
+
+    shell.run_with("totp enroll --password-stdin", ADMIN_PASSWORD);
+    shell.run_with("totp disable --password-stdin --yes", ADMIN_PASSWORD);
+    shell.run("totp disable --yes");
+    let data = shell.run_with("totp enroll --password-stdin -o json", ADMIN_PASSWORD).stdout;
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    let fresh = [data["totpSecret"].as_str().unwrap()];
+    let fresh =
+        fresh.into_iter().chain(data["totpRecoveryCodes"].as_array().unwrap().iter().filter_map(|c| c.as_str()));
+    shell.hide(&secret, "<secret>");
+    for code in recovery.iter().map(String::as_str).chain(fresh) {
+        shell.hide(code, if code.contains('-') { "<code>" } else { "<secret>" });
+    }
+    golden("tests/it/data/cli/totp.txt", &shell.transcript());
+    assert!(shell.run_with("totp enroll --password-stdin --qr", ADMIN_PASSWORD).stdout.contains("█▀▀▀▀▀█"));
+}
+
+#[test]
 fn workspaces_and_members() {
     let server = Server::start();
     let mut shell = signed_in(&server);
@@ -176,6 +221,38 @@ fn roles_and_notifications() {
     ada.run("notification read --all");
     ada.run("notification list --unread");
     golden("tests/it/data/cli/roles.txt", &format!("{}{}", shell.transcript(), ada.transcript()));
+}
+
+#[test]
+fn sessions() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    create_user(&mut shell, "ada", "Ada", "Lovelace");
+    let mut ada = Shell::new(&server.grpc);
+    ada.run_with("login --username ada --password-stdin", PASSWORD);
+    let mut elsewhere = Shell::new(&server.grpc);
+    elsewhere.run_with("login --username ada --password-stdin", PASSWORD);
+    ada.run("session list");
+    ada.run("session list --sort lastseenat --desc --limit 1 -o yaml");
+    ada.run("session list -o name");
+    ada.run("session list --user chorus");
+    ada.run("session list --user 1");
+    ada.run("session revoke");
+    ada.run("session revoke nowhere");
+    ada.run("session revoke --others");
+    ada.run("session revoke --others --yes");
+    elsewhere.run("whoami");
+
+    shell.run("session list --user ada");
+    let listed = shell.run("session list --user ada -o json");
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    shell.run(&format!("session revoke {}", listed[0]["id"].as_str().unwrap()));
+    ada.run("whoami");
+    ada.run_with("login --username ada --password-stdin", PASSWORD);
+    shell.run("session revoke --user ada --all");
+    shell.run("session revoke --user ada --all --yes");
+    shell.run("session list --user ada");
+    golden("tests/it/data/cli/sessions.txt", &format!("{}{}", ada.transcript(), shell.transcript()));
 }
 
 #[test]
@@ -247,6 +324,42 @@ fn an_export_is_whole_and_private_or_not_there() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     let answer = shell.run("audit export --file /no/such/folder/trail.ndjson");
     assert_eq!(answer.code, 1);
+}
+
+#[test]
+fn roles_of_ones_own() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    create_user(&mut shell, "ada", "Ada", "Lovelace");
+    shell.run("workspace create Genomics -o name");
+    shell.run("role create Reader --workspace genomics --permission getWorkspace,listFilesInWorkspace");
+    shell.run(
+        "role create Inviter --permission listUsers --permission searchUsers --description 'Finds people' -o json",
+    );
+    shell.run("role create reader --permission listUsers");
+    shell.run("role create Flyer --permission fly");
+    shell.run("role create Seer --permission getWorkspace");
+    shell.run("role create Empty");
+    shell.run("role show reader");
+    shell.run("role list -o wide --scope workspace");
+    shell.run("role grant ada reader");
+    shell.run("role grant ada Inviter");
+    shell.run("role update Reader --add-permission createWorkbench --remove-permission listFilesInWorkspace");
+    shell.run("role update Reader --remove-permission createUser");
+    shell.run("role update Reader");
+    shell.run("role update WorkspaceMember --permission getWorkspace");
+    shell.run("role delete Reader");
+    shell.run("role delete Reader --yes");
+    shell.run("role delete Reader --yes --revoke-assignments");
+    shell.run("role delete Reader --yes");
+
+    let mut ada = Shell::new(&server.grpc);
+    ada.run_with("login --username ada --password-stdin", PASSWORD);
+    ada.run("role show Inviter -o name");
+    ada.run("role update Inviter --description Mine");
+    ada.run("role create Boss --permission createUser");
+    ada.run("notification list --asc");
+    golden("tests/it/data/cli/own-roles.txt", &format!("{}{}", shell.transcript(), ada.transcript()));
 }
 
 #[test]

@@ -28,7 +28,8 @@ use crate::{
 Examples:
   chorus login
   chorus login --server https://chorus.example.org --profile lab --username ada
-  chorus login --username ada --password-stdin < password.txt")]
+  chorus login --username ada --password-stdin < password.txt
+  printf '%s\\n' \"$PASSWORD\" \"$CODE\" | chorus login --username ada --password-stdin --totp-stdin")]
 pub struct Login {
     /// User name; asked for when missing
     #[arg(short, long)]
@@ -36,9 +37,10 @@ pub struct Login {
     /// Read the password from the first line of standard input
     #[arg(long)]
     password_stdin: bool,
-    /// Code of the authenticator app, or a recovery code; asked for when the account needs one
-    #[arg(long, value_name = "CODE")]
-    totp: Option<String>,
+    /// Read a code of the authenticator app, or a recovery code, from the line after the password; otherwise it is asked for
+    /// when the account needs one
+    #[arg(long, requires = "password_stdin")]
+    totp_stdin: bool,
 }
 
 impl Login {
@@ -57,8 +59,12 @@ impl Login {
         } else {
             prompt::secret(&format!("Password of {username} at {}", target.address()), "--password-stdin").await?
         };
+        let code = match self.totp_stdin {
+            true => Some(prompt::stdin_secret()?),
+            false => None,
+        };
         let session = Session::anonymous(target.clone(), globals);
-        let token = sign_in(&session, &username, &password, self.totp).await?;
+        let token = sign_in(&session, &username, &password, code.as_ref()).await?;
         remember(&folder, &target, username, token.clone())?;
 
         let me = resolve::me(&session.with_token(token)).await?;
@@ -95,13 +101,12 @@ async fn sign_in(
     session: &Session,
     username: &str,
     password: &SecretString,
-    totp: Option<String>,
+    code: Option<&SecretString>,
 ) -> Result<SecretString> {
-    let asked = totp.is_some();
-    match authenticate(session, username, password, totp.unwrap_or_default()).await {
-        Err(error) if error.chorus_code() == ChorusErrorCode::TwoFactorRequired && !asked => {
-            let code = prompt::secret("Code of the authenticator app", "--totp").await?;
-            authenticate(session, username, password, code.expose_secret().to_owned()).await
+    match authenticate(session, username, password, code).await {
+        Err(error) if error.chorus_code() == ChorusErrorCode::TwoFactorRequired && code.is_none() => {
+            let code = prompt::secret("Code of the authenticator app", "--password-stdin and --totp-stdin").await?;
+            authenticate(session, username, password, Some(&code)).await
         }
         answer => answer,
     }
@@ -111,10 +116,13 @@ async fn authenticate(
     session: &Session,
     username: &str,
     password: &SecretString,
-    totp: String,
+    code: Option<&SecretString>,
 ) -> Result<SecretString> {
-    let credentials =
-        Credentials { username: username.to_owned(), password: password.expose_secret().to_owned(), totp };
+    let credentials = Credentials {
+        username: username.to_owned(),
+        password: password.expose_secret().to_owned(),
+        totp: code.map(|code| code.expose_secret().to_owned()).unwrap_or_default(),
+    };
     let what = format!("sign in to {} as {username:?}", session.target().address());
     let reply = session
         .call(&what, "AuthenticationService/Authenticate", credentials, async |channel, request| {

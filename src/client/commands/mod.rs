@@ -15,7 +15,9 @@ mod notification;
 mod password;
 mod role;
 mod server;
+mod session;
 mod token;
+mod totp;
 mod user;
 mod workspace;
 
@@ -37,6 +39,9 @@ pub enum Command {
     /// All your other sessions end. A password has 12 characters or more and must be hard to guess; a few unrelated words
     /// do well.
     Password(password::Password),
+    /// Set up your second factor: one-time codes of an authenticator app
+    #[command(subcommand)]
+    Totp(totp::Command),
     /// Manage user accounts
     ///
     /// A USER is an id, a user name, or @me. Digits only are an id; name:12 is the user named 12.
@@ -45,7 +50,7 @@ pub enum Command {
     /// Manage API tokens for programs
     #[command(subcommand)]
     Token(token::Command),
-    /// See roles, grant and revoke them
+    /// See roles, grant and revoke them, define roles of your own
     #[command(subcommand)]
     Role(role::Command),
     /// Manage workspaces and their members
@@ -53,6 +58,12 @@ pub enum Command {
     /// A WORKSPACE is an id, a name or a short name. Digits only are an id; name:12 is the workspace named 12.
     #[command(subcommand)]
     Workspace(workspace::Command),
+    /// See where you are signed in, and end sessions
+    ///
+    /// A session begins with a sign-in and ends with `chorus logout`, when it is not used, or here. Administrators see and
+    /// end those of others.
+    #[command(subcommand)]
+    Session(session::Command),
     /// Read your notifications
     #[command(subcommand)]
     Notification(notification::Command),
@@ -72,10 +83,12 @@ impl Command {
             Self::Logout(command) => command.run(globals).await,
             Self::Whoami => login::whoami(&mut Context::open(globals)?).await,
             Self::Password(command) => command.run(&Context::open(globals)?).await,
+            Self::Totp(command) => command.run(&mut Context::open(globals)?).await,
             Self::User(command) => command.run(&mut Context::open(globals)?).await,
             Self::Token(command) => command.run(&mut Context::open(globals)?).await,
             Self::Role(command) => command.run(&mut Context::open(globals)?).await,
             Self::Workspace(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Session(command) => command.run(&mut Context::open(globals)?).await,
             Self::Notification(command) => command.run(&mut Context::open(globals)?).await,
             Self::Audit(command) => command.run(&mut Context::open(globals)?).await,
             Self::Server(command) => command.run(&mut Context::open(globals)?).await,
@@ -91,9 +104,15 @@ pub const COVERAGE: &[(&str, &str)] = &[
     ("AuditService/ListWorkbenchAudit", "audit list"),
     ("AuditService/ListWorkspaceAudit", "audit list"),
     ("AuthenticationService/Authenticate", "login"),
+    ("AuthenticationService/ListSessions", "session list"),
     ("AuthenticationService/Logout", "logout"),
+    ("AuthenticationService/RevokeSession", "session revoke"),
+    ("AuthenticationService/RevokeSessions", "session revoke"),
+    ("AuthorizationService/CreateDynamicRole", "role create"),
+    ("AuthorizationService/DeleteDynamicRole", "role delete"),
     ("AuthorizationService/ListPermissions", "role permissions"),
     ("AuthorizationService/ListRoles", "role list"),
+    ("AuthorizationService/UpdateDynamicRole", "role update"),
     ("HealthService/GetHealthCheck", "server status"),
     ("HealthService/GetServerStatus", "server status"),
     ("NotificationService/GetNotifications", "notification list"),
@@ -106,10 +125,14 @@ pub const COVERAGE: &[(&str, &str)] = &[
     ("UserService/CreateUserRole", "role grant"),
     ("UserService/DeleteUser", "user delete"),
     ("UserService/DeleteUserRole", "role revoke"),
+    ("UserService/EnableTotp", "totp enable"),
+    ("UserService/EnableTotp", "totp enroll"),
     ("UserService/GetUser", "user get"),
     ("UserService/GetUserMe", "whoami"),
     ("UserService/ListUsers", "user list"),
     ("UserService/ResetPassword", "user reset-password"),
+    ("UserService/ResetTotp", "totp disable"),
+    ("UserService/ResetTotp", "totp enroll"),
     ("UserService/UpdatePassword", "password"),
     ("UserService/UpdateUser", "user update"),
     ("WorkspaceService/AddUserRoleInWorkspace", "workspace member add"),
@@ -144,15 +167,19 @@ mod tests {
         _command: Command,
     }
 
-    const SOURCES: [&str; 11] = [
+    const SOURCES: [&str; 15] = [
         include_str!("audit.rs"),
         include_str!("login.rs"),
         include_str!("member.rs"),
         include_str!("notification.rs"),
         include_str!("password.rs"),
-        include_str!("role.rs"),
+        include_str!("role/define.rs"),
+        include_str!("role/grant.rs"),
+        include_str!("role/mod.rs"),
         include_str!("server.rs"),
+        include_str!("session.rs"),
         include_str!("token.rs"),
+        include_str!("totp.rs"),
         include_str!("user.rs"),
         include_str!("workspace.rs"),
         include_str!("../resolve.rs"),

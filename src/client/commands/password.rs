@@ -4,12 +4,7 @@ use clap::Args;
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    client::{
-        Context, connect,
-        error::{Error, Exit, Result},
-        output::say,
-        prompt,
-    },
+    client::{Context, connect, error::Result, output::say, prompt},
     proto::v1::UpdatePasswordRequest,
 };
 
@@ -27,10 +22,7 @@ pub struct Password {
 
 impl Password {
     pub(super) async fn run(self, context: &Context) -> Result<()> {
-        if !context.session.is_signed_in() {
-            return Err(Error::new(Exit::SignedOut, "cannot change your password: you are not signed in")
-                .hint("sign in with `chorus login`"));
-        }
+        context.session.require_token("change your password")?;
         let (current, new) = if self.password_stdin {
             (prompt::stdin_secret()?, prompt::stdin_secret()?)
         } else {

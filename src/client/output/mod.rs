@@ -15,6 +15,7 @@ use super::error::{Error, Result};
 
 pub mod data;
 pub mod escape;
+pub mod qr;
 mod table;
 
 /// Tells the person at the terminal something, on standard error. When nobody listens any more, that is no failure.
@@ -134,6 +135,11 @@ impl<'a> Printer<'a> {
     /// Prints a single value as it is.
     pub fn text(&mut self, text: &str) -> Result<()> {
         self.write(&format!("{}\n", escape::visible(text)))
+    }
+
+    /// Prints a picture of our own making, in which escape sequences are meant.
+    pub fn picture(&mut self, picture: &str) -> Result<()> {
+        self.write(picture)
     }
 
     fn rows<T>(&mut self, items: &[T], columns: &[Column<T>], most: Shown) -> Result<()> {

@@ -159,7 +159,7 @@ fn serve(queue: &Mutex<Receiver<Job>>) {
 /// Lets every other thread of the machine go first. Linux counts this per thread; other systems would slow the whole process.
 fn step_back() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+    if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::warn!(target: "chorus::hashes", %error, "password hashes run at the priority of everything else");
     }
 }

@@ -8,6 +8,8 @@ pub mod caller;
 pub mod catalogue;
 pub mod context;
 pub mod decide;
+#[cfg(test)]
+mod escalation;
 pub mod grant;
 mod hash_pool;
 pub mod keyring;
@@ -16,6 +18,8 @@ pub mod password;
 mod password_policy;
 pub mod rights;
 pub mod scope;
+pub mod seal;
 pub mod sessions;
 pub mod throttle;
 pub mod token;
+pub mod totp;

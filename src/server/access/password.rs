@@ -4,7 +4,7 @@
 //!
 //! - a hash costs what OWASP asks of argon2id (19 MiB, 2 passes, 1 lane), and an unknown user costs the same as a
 //!   known one, so that the time of an answer does not tell who has an account;
-//! - hashes run in a [pool](super::hash_pool) that a flood of sign-ins can fill without slowing anybody else;
+//! - hashes run in a pool (`hash_pool.rs`) that a flood of sign-ins can fill without slowing anybody else;
 //! - what is compared is compared in constant time, and no password appears in errors or logs.
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! CPU, so calls go through the [`Hasher`](super::password::Hasher).
 
 use secrecy::SecretString;
-use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 use zeroize::Zeroizing;
 use zxcvbn::Score;
 
@@ -23,7 +23,7 @@ pub const MAX_CHARACTERS: usize = 256;
 const SCORED_CHARACTERS: usize = 100;
 /// Longest of the names that are looked for, and how many.
 const MAX_NAME_CHARACTERS: usize = 64;
-const MAX_NAMES: usize = 32;
+const MAX_NAMES: usize = 64;
 
 const COMMON: &str = include_str!("common_passwords.txt");
 
@@ -64,10 +64,11 @@ fn strong<S: AsRef<str>>(field: &str, password: &str, names: &[S]) -> Result<()>
     let scored: Zeroizing<String> = Zeroizing::new(password.chars().take(SCORED_CHARACTERS).collect());
     let known = known_words(names);
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    let entropy = zxcvbn::zxcvbn(&scored, &known);
-    if entropy.score() >= Score::Three {
-        return Ok(());
-    }
+    // accents make no password: who knows the name tries it with and without
+    let plain = Zeroizing::new(plain_letters(&scored));
+    let weak = |text: &str| Some(zxcvbn::zxcvbn(text, &known)).filter(|entropy| entropy.score() < Score::Three);
+    let other = || if *plain == *scored { None } else { weak(&plain) };
+    let Some(entropy) = weak(&scored).or_else(other) else { return Ok(()) };
     let hints = entropy.feedback().map(|feedback| feedback.suggestions()).unwrap_or_default();
     let mut text = "The password is easy to guess.".to_owned();
     for hint in hints {
@@ -77,15 +78,45 @@ fn strong<S: AsRef<str>>(field: &str, password: &str, names: &[S]) -> Result<()>
     Err(Error::field(field, "password.strength", text))
 }
 
-/// The names as they are and their parts, since an e-mail address or a double name is seldom used as a whole.
+/// The text in the letters that a keyboard without accents has.
+fn plain_letters(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.nfkd().filter(|c| !is_combining_mark(*c)) {
+        match c {
+            'ł' => plain.push('l'),
+            'Ł' => plain.push('L'),
+            'ø' => plain.push('o'),
+            'Ø' => plain.push('O'),
+            'đ' | 'ð' => plain.push('d'),
+            'Đ' | 'Ð' => plain.push('D'),
+            'ħ' => plain.push('h'),
+            'ı' => plain.push('i'),
+            'æ' => plain.push_str("ae"),
+            'Æ' => plain.push_str("AE"),
+            'œ' => plain.push_str("oe"),
+            'Œ' => plain.push_str("OE"),
+            'þ' => plain.push_str("th"),
+            'Þ' => plain.push_str("TH"),
+            'ß' => plain.push_str("ss"),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// The names and their parts, since an e-mail address or a double name is seldom used as a whole; each as it is written,
+/// and without accents.
 fn known_words<S: AsRef<str>>(names: &[S]) -> Vec<String> {
     let mut words = vec!["chorus".to_owned()];
     for name in names {
-        let name = name.as_ref();
-        for word in std::iter::once(name).chain(name.split(|c: char| !c.is_alphanumeric())) {
-            let word: String = word.nfkc().take(MAX_NAME_CHARACTERS).collect::<String>().to_lowercase();
-            if word.chars().count() >= 3 && words.len() < MAX_NAMES && !words.contains(&word) {
-                words.push(word);
+        // composed first: a mark on its own is no letter, and would part the word
+        let name: String = name.as_ref().nfkc().collect::<String>().to_lowercase();
+        for word in std::iter::once(name.as_str()).chain(name.split(|c: char| !c.is_alphanumeric())) {
+            let word: String = word.chars().take(MAX_NAME_CHARACTERS).collect();
+            for word in [plain_letters(&word), word] {
+                if word.chars().count() >= 3 && words.len() < MAX_NAMES && !words.contains(&word) {
+                    words.push(word);
+                }
             }
         }
     }
@@ -171,6 +202,22 @@ mod tests {
         assert_eq!(rule(password, &[]), None);
         assert_eq!(rule(password, &["Wolkenstein Arquette"]), Some("password.strength"));
         assert_eq!(rule(password, &["wolkenstein.arquette@example.org"]), Some("password.strength"));
+    }
+
+    #[test]
+    fn accents_hide_no_name() {
+        for (password, name) in [
+            ("wölkénsteinärquètte", "Wolkenstein Arquette"),
+            ("wolkensteinarquette", "Wölkénstein Ärquètte"),
+            ("wo\u{308}lkensteinarquette", "Wo\u{308}lkenstein Arquette"),
+            ("łaskawoświdnicka", "Laskawo Swidnicka"),
+            ("laskawoswidnicka", "Łaskawo Świdnicka"),
+            ("sørensenkjærgaard", "Sorensen Kjaergaard"),
+            ("strassenmeyerweissmuller", "Straßenmeyer Weißmüller"),
+        ] {
+            assert_eq!(rule(password, &[name]), Some("password.strength"), "{password} {name}");
+        }
+        assert_eq!(plain_letters("Łódź Ærø Þór Straße ñandú 星の下 ΑΩά"), "Lodz AEro THor Strasse nandu 星の下 ΑΩα");
     }
 
     #[test]

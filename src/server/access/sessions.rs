@@ -40,6 +40,11 @@ const CHECK_EVERY: Duration = Duration::from_millis(700);
 /// Use is noted with this precision, so that reading does not write.
 pub(super) const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(5);
 
+/// How long the row of a session stays after its end.
+const KEPT_AFTER_END: TimeDelta = TimeDelta::days(1);
+/// How many rows are removed at a time.
+const MOST_REMOVED: i64 = 1000;
+
 /// How long sessions last.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetime {
@@ -199,7 +204,9 @@ impl Sessions {
         let seen = kept.last_seen_at.load(Ordering::Acquire);
         if now - kept.last_seen() >= TOUCH_EVERY.min(self.lifetime.idle / 4) {
             kept.last_seen_at.store(now.timestamp_micros(), Ordering::Release);
-            let touch = sql("UPDATE sessions SET last_seen_at = $1 WHERE id = $2").bind(now).bind(session);
+            // another replica may have seen it later
+            let touch = sql("UPDATE sessions SET last_seen_at = $1 WHERE id = $2 AND last_seen_at < $1");
+            let touch = touch.bind(now).bind(session);
             // the call does not fail for it; the next one tries again
             if let Err(error) = touch.run(&self.db).await {
                 kept.last_seen_at.store(seen, Ordering::Release);
@@ -219,6 +226,32 @@ impl Sessions {
             _ => self.load(session).await?,
         };
         if over(&kept) { Err(ended()) } else { Ok(kept) }
+    }
+
+    /// Sessions that were last used at this moment or before have ended.
+    pub fn idle_since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now - self.lifetime.idle
+    }
+
+    /// Removes the rows of sessions that ended more than a day ago; returns how many. Until then they stay for whoever looks
+    /// into an incident.
+    pub async fn remove_ended(&self, now: DateTime<Utc>) -> Result<u64> {
+        let ended = now - KEPT_AFTER_END;
+        let mut removed = 0;
+        loop {
+            // in small steps, since others want to write too
+            let step = sql("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
+                 WHERE expires_at < $1 OR revoked_at < $1 OR last_seen_at < $2 LIMIT $3)")
+            .bind(ended)
+            .bind(self.idle_since(ended))
+            .bind(MOST_REMOVED)
+            .run(&self.db)
+            .await?;
+            removed += step;
+            if step == 0 {
+                return Ok(removed);
+            }
+        }
     }
 
     /// Drops everything from memory.
@@ -289,6 +322,13 @@ impl Sessions {
             .run(on)
             .await?;
         Ok(())
+    }
+
+    /// When the sign-in was that opened a session.
+    pub async fn opened_at(&self, on: impl Into<On<'_>>, session: &str) -> Result<Option<DateTime<Utc>>> {
+        let row: Option<(DateTime<Utc>,)> =
+            sql("SELECT created_at FROM sessions WHERE id = $1").bind(session).maybe(on).await?;
+        Ok(row.map(|row| row.0))
     }
 
     /// Makes a restricted session an ordinary one: the temporary password was replaced.

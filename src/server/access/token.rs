@@ -188,6 +188,11 @@ pub fn credential(headers: &HeaderMap) -> Result<Option<Presented<'_>>> {
     })
 }
 
+/// Whether the [`credential`] is that of the cookie, as browsers show it.
+pub fn is_from_cookie(headers: &HeaderMap) -> bool {
+    !headers.contains_key(AUTHORIZATION) && cookie_token(headers).is_some()
+}
+
 /// The reason of [`missing`].
 pub const MISSING: &str = "CREDENTIAL_MISSING";
 
@@ -227,6 +232,12 @@ pub fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, value)| *name == wanted && !value.is_empty()).map(|(_, value)| value)
+}
+
+/// Whether a `Set-Cookie` removes the token from the browser.
+pub fn removes_cookie(value: &HeaderValue) -> bool {
+    let pair = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    pair.strip_prefix(COOKIE_NAME.as_bytes()) == Some(b"=")
 }
 
 /// How cookies are set: for this host only, out of reach of scripts.
@@ -468,6 +479,7 @@ mod tests {
         let none = CookiePolicy { same_site: CookieSameSite::None, secure: true };
         let cleared = "jwttoken=; Path=/; HttpOnly; SameSite=None; Secure; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
         assert_eq!(none.clear().unwrap(), cleared);
+        assert!(removes_cookie(&none.clear().unwrap()) && !removes_cookie(&header));
         assert!(lax.set("a\nb", now()).is_err());
     }
 

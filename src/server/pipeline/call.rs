@@ -49,6 +49,7 @@ pub struct Call {
     pub(super) record: Mutex<Subjects>,
     pub(super) recorded: AtomicBool,
     pub(super) bad_credential: AtomicBool,
+    pub(super) cookie_session: OnceLock<Arc<str>>,
     pub(super) needs: OnceLock<Vec<(Permission, Wanted)>>,
     pub(super) headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
 }
@@ -111,7 +112,7 @@ impl Call {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a header beside a successful reply; a failed call sends none.
+    /// Sends a header beside a successful reply; a failed call sends none of these.
     pub fn reply_header(&self, name: HeaderName, value: HeaderValue) {
         self.headers.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
     }
@@ -119,6 +120,12 @@ impl Call {
     /// Whether the call came with a credential that is no good. On a public RPC its caller counts as a visitor.
     pub fn bad_credential(&self) -> bool {
         self.bad_credential.load(Ordering::Acquire)
+    }
+
+    /// The session whose cookie came with the call: a browser holds it. On a public RPC its caller may count as a visitor
+    /// all the same.
+    pub fn cookie_session(&self) -> Option<&Arc<str>> {
+        self.cookie_session.get()
     }
 
     /// Remembers by which permissions the caller was admitted.

@@ -28,9 +28,10 @@ use crate::server::{
         address, audit,
         caller::Caller,
         password::Hasher,
+        seal::Sealer,
         sessions::Sessions,
         throttle::{Device, Throttle},
-        token,
+        token::{self, CookiePolicy},
     },
     clock::Clock,
     config::Network,
@@ -43,12 +44,16 @@ use crate::server::{
 pub struct Shared {
     /// Tokens, sessions and callers.
     pub sessions: Sessions,
+    /// How the cookie of a session is set and removed.
+    pub cookie: CookiePolicy,
     /// Records of refused and failed calls.
     pub audit: audit::Writer,
     /// Password hashing on a bounded pool.
     pub hasher: Hasher,
     /// Wrong passwords and codes, counted.
     pub throttle: Throttle,
+    /// Secrets that the database keeps.
+    pub sealer: Sealer,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and secrets.
@@ -142,7 +147,7 @@ impl Gate {
             Err(error) => {
                 // no valid credential: nobody to record
                 log(&call, None, Some(&error), started);
-                return Err(error.into_status(&call.instance));
+                return Err(self.no_caller(&call, error));
             }
         };
         let run = async {
@@ -189,6 +194,7 @@ impl Gate {
             record: Mutex::new(Subjects::default()),
             recorded: AtomicBool::new(false),
             bad_credential: AtomicBool::new(false),
+            cookie_session: OnceLock::new(),
             needs: OnceLock::new(),
             headers: Mutex::new(Vec::new()),
         }
@@ -200,6 +206,12 @@ impl Gate {
             Ok(None) => Err(token::missing()),
             Err(error) => Err(error),
         };
+        if let Ok(caller) = &found
+            && let Some(session) = caller.session()
+            && token::is_from_cookie(headers)
+        {
+            let _ = call.cookie_session.set(session.clone());
+        }
         match found {
             // a bad credential, or one that opens less, does not close public doors; a missing database does
             Err(error) if call.rpc.public && error.kind() == Kind::Unauthenticated => {
@@ -209,6 +221,21 @@ impl Gate {
             Ok(caller) if call.rpc.public && caller.is_restricted() => Ok(self.0.sessions.visitor()),
             found => found,
         }
+    }
+
+    /// The answer to a call without a caller. Who signs out of a session that has ended means to be rid of its cookie.
+    fn no_caller(&self, call: &Call, error: Error) -> Status {
+        let dead = error.kind() == Kind::Unauthenticated;
+        let mut status = error.into_status(&call.instance);
+        if dead
+            && call.rpc.signs_out
+            && let Ok(cookie) = self.0.cookie.clear()
+        {
+            let mut headers = std::mem::take(status.metadata_mut()).into_headers();
+            headers.insert(header::SET_COOKIE, cookie);
+            *status.metadata_mut() = MetadataMap::from_headers(headers);
+        }
+        status
     }
 
     /// Records the call unless its change did. The record of a refusal or failure is written before the reply leaves.

@@ -19,6 +19,8 @@ pub struct Rpc {
     pub restricted: bool,
     /// Closed to API tokens.
     pub session_only: bool,
+    /// It signs out, so that even its refusal removes the cookie of a session that has ended.
+    pub signs_out: bool,
     /// The reply is a stream.
     pub streaming: bool,
     /// The largest request, in bytes.

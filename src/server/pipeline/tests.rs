@@ -24,11 +24,13 @@ use crate::server::{
         decide::Roles,
         keyring::Keyring,
         password::Hasher,
+        seal::Sealer,
         sessions::{Lifetime, Sessions},
         throttle::Throttle,
-        token::Tokens,
+        token::{CookiePolicy, Tokens},
     },
     clock::{Clock, ManualClock},
+    config::CookieSameSite,
     db::{Db, sql},
     error::{Result, detail},
     random::{Random, SeededRandom},
@@ -41,6 +43,7 @@ static RPC: Rpc = Rpc {
     planned: false,
     restricted: false,
     session_only: false,
+    signs_out: false,
     streaming: true,
     max_bytes: 1024,
     audit: When::Failure,
@@ -88,9 +91,11 @@ impl World {
         let keyring = Keyring::generate(&*random, &*clock);
         let shared = Arc::new(Shared {
             sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, 1, Roles::built_in(true)),
+            cookie: CookiePolicy { same_site: CookieSameSite::Lax, secure: true },
             audit: audit::Writer::start(db.clone()),
             hasher: Hasher::start(random.clone()).unwrap(),
             throttle: Throttle::new(db.clone(), &keyring),
+            sealer: Sealer::new(keyring),
             clock: clock.clone(),
             random,
             trusted_proxies: Vec::new(),
@@ -259,22 +264,78 @@ async fn until_end(mut stream: Replies<u32>) -> (Code, Duration) {
     (Code::Ok, started.elapsed())
 }
 
+/// Opens the stream of workspace 5 and reads its first item.
+async fn open_stream(world: &World) -> Replies<u32> {
+    let request = world.request(5).await;
+    let mut stream = world.gate.stream(&PLAN, request, ticks).await.unwrap().into_inner();
+    assert_eq!(stream.next().await.unwrap().unwrap(), 7);
+    stream
+}
+
 #[tokio::test]
 async fn streams_end_with_the_right_to_them() {
-    for (change, code) in [
-        ("DELETE FROM role_assignments", Code::PermissionDenied),
-        ("UPDATE users SET status = 'disabled'", Code::Unauthenticated),
-        ("UPDATE sessions SET revoked_at = created_at", Code::Unauthenticated),
-    ] {
+    let causes = [
+        ("role revoked", "DELETE FROM role_assignments WHERE role = 'WorkspaceAdmin'", Code::PermissionDenied),
+        ("role bound elsewhere", "UPDATE role_assignments SET workspace = '6'", Code::PermissionDenied),
+        ("another role", "UPDATE role_assignments SET role = 'PlatformAuditor'", Code::PermissionDenied),
+        ("disabled", "UPDATE users SET status = 'disabled'", Code::Unauthenticated),
+        ("deleted", "UPDATE users SET status = 'deleted'", Code::Unauthenticated),
+        ("session revoked", "UPDATE sessions SET revoked_at = created_at", Code::Unauthenticated),
+        (
+            "password changed or reset",
+            "UPDATE sessions SET revoked_at = created_at WHERE user_id = 1 AND revoked_at IS NULL",
+            Code::Unauthenticated,
+        ),
+        ("upkeep removed the row", "DELETE FROM sessions", Code::Unauthenticated),
+    ];
+    let ends = causes.map(async |(cause, statement, code)| {
         let world = World::new().await;
-        let request = world.request(5).await;
-        let mut stream = world.gate.stream(&PLAN, request, ticks).await.unwrap().into_inner();
-        assert_eq!(stream.next().await.unwrap().unwrap(), 7);
-        world.elsewhere(change).await;
+        let stream = open_stream(&world).await;
+        world.elsewhere(statement).await;
         let (ended, after) = until_end(stream).await;
-        assert_eq!(ended, code, "{change}");
-        assert!(after < Duration::from_secs(5), "{change}: {after:?}");
-    }
+        assert_eq!(ended, code, "{cause}");
+        // some more than the second that is promised: the machine may be busy
+        assert!(after < Duration::from_millis(1500), "{cause}: {after:?}");
+    });
+    futures_util::future::join_all(ends).await;
+}
+
+#[tokio::test]
+async fn streams_outlive_what_leaves_the_right_to_them() {
+    let changes = [
+        (
+            "a role gained",
+            "INSERT INTO role_assignments (tenant_id, user_id, role, workspace, created_at) \
+             SELECT 1, 1, 'WorkspaceMember', '6', created_at FROM users",
+        ),
+        ("an account renamed", "UPDATE users SET first_name = 'Anne'"),
+        ("a new password", "UPDATE users SET password_hash = 'x'"),
+        ("a role lost that has no part in it", "DELETE FROM role_assignments WHERE role = 'WorkspaceGuest'"),
+    ];
+    let lives = changes.map(async |(change, statement)| {
+        let world = World::new().await;
+        sql("INSERT INTO role_assignments (tenant_id, user_id, role, workspace, created_at) \
+             SELECT 1, 1, 'WorkspaceGuest', '5', created_at FROM users")
+        .run(&world.db)
+        .await
+        .unwrap();
+        let mut stream = open_stream(&world).await;
+        world.elsewhere(statement).await;
+        // an item each 200 ms: well beyond the second in which a loss would be noticed
+        for _ in 0..7 {
+            assert_eq!(stream.next().await.unwrap().unwrap(), 7, "{change}");
+        }
+    });
+    futures_util::future::join_all(lives).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_session_does() {
+    let world = World::new().await;
+    let stream = open_stream(&world).await;
+    // open streams do not count as use
+    world.clock.advance(TimeDelta::hours(12));
+    assert_eq!(until_end(stream).await.0, Code::Unauthenticated);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub mod devstore;
 pub mod health;
 pub mod notifications;
 pub mod roles;
+pub mod second_factor;
 pub mod settings;
 pub mod tokens;
 mod unbuilt;
@@ -19,7 +20,7 @@ pub mod workspaces;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderName, HeaderValue};
 use prost_types::Timestamp;
 use tonic::service::Routes;
@@ -29,7 +30,8 @@ use super::{
     config::Config,
     db::{Db, Listed, Page},
     error::{Error, Result},
-    pipeline::{Authorized, Gate, generated as guards},
+    pipeline::{Authorized, Gate, Shared, generated as guards},
+    upkeep::Job,
 };
 use crate::proto::v1::PaginationResult;
 
@@ -51,7 +53,7 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
         .add_service(guards::ApprovalRequestServiceGuard::server(gate, Unbuilt))
         .add_service(guards::AuditServiceGuard::server(gate, audit::AuditTrail::new(base())))
         .add_service(guards::AuthenticationServiceGuard::server(gate, authentication::Authentication::new(base())))
-        .add_service(guards::AuthorizationServiceGuard::server(gate, authorization::Authorization))
+        .add_service(guards::AuthorizationServiceGuard::server(gate, authorization::Authorization::new(base())))
         .add_service(guards::DevstoreServiceGuard::server(gate, devstore::Devstore::new(base())))
         .add_service(guards::HealthServiceGuard::server(gate, health::Health::new(base(), started_at)))
         .add_service(guards::NotificationServiceGuard::server(gate, notifications::Notifications::new(base())))
@@ -66,6 +68,17 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
         .add_service(guards::WorkspaceFileServiceGuard::server(gate, Unbuilt))
         .add_service(guards::WorkspaceServiceInstanceServiceGuard::server(gate, Unbuilt));
     all.routes()
+}
+
+/// What is done every so often, by one replica.
+pub fn jobs(shared: &Arc<Shared>) -> Vec<Job> {
+    let hourly = TimeDelta::hours(1);
+    let of = shared.clone();
+    let sessions = Job::new("remove ended sessions", hourly, move |now| {
+        let shared = of.clone();
+        async move { shared.sessions.remove_ended(now).await }
+    });
+    vec![sessions]
 }
 
 /// The id of a request field as rows have it. No row has an id beyond `i64`, so such an id is not found.

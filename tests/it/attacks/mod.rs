@@ -1,8 +1,10 @@
 //! What must not work, tried on the running server: each test is somebody who wants more than is his.
 
+mod accounts;
 mod cross_site;
 mod requests;
 mod rights;
+mod roles;
 mod sessions;
 mod tokens;
 mod traces;

@@ -5,24 +5,29 @@
 
 use std::collections::BTreeSet;
 
-use chorus::server::db::sql;
+use chorus::server::{clock::Clock as _, db::sql};
 use serde_json::{Map, Value, json};
 use tonic::Code;
 
 use crate::support::{
     contract::{Rpc, rpcs},
     server::{ADMIN_PASSWORD, Failure, Person, TestServer, on_each_engine},
+    totp,
 };
 
 /// What an RPC is called with, made anew for each.
 struct Scene {
     /// SuperAdmin, with [`ADMIN_PASSWORD`].
     caller: Person,
+    /// What the caller's authenticator app shows.
+    code: String,
     /// A member of the workspace, who may be changed and deleted.
     other: Person,
     /// The id of that member's role.
     grant: i64,
-    /// A workspace, with the entry `theme`, which the platform and the caller have, too.
+    /// A session of that member.
+    session: String,
+    /// A workspace, with the entry `theme`, which the platform and the caller have, too. The role `Reader` is there as well.
     workspace: i64,
     /// An API token of that member.
     token: i64,
@@ -52,6 +57,27 @@ const FIXTURES: &[Fixture] = &[
         "@user username",
     ),
     fixture("AuthenticationService/Logout", |_| json!({}), ""),
+    fixture("AuthenticationService/RevokeSession", |s| json!({"id": s.session}), "@user session_id username"),
+    fixture(
+        "AuthenticationService/RevokeSessions",
+        |s| json!({"userId": s.other.id}),
+        "@user except_current revoked username",
+    ),
+    fixture(
+        "AuthorizationService/CreateDynamicRole",
+        |_| json!({"role": {"name": "Finder", "scope": "platform", "permissions": ["listUsers"]}}),
+        "role_name role_permissions role_scope",
+    ),
+    fixture(
+        "AuthorizationService/DeleteDynamicRole",
+        |_| json!({"name": "Reader"}),
+        "revoked_from role_name role_permissions role_scope",
+    ),
+    fixture(
+        "AuthorizationService/UpdateDynamicRole",
+        |_| json!({"name": "Reader", "permissions": ["searchUsers"]}),
+        "role_name role_permissions role_permissions_before role_scope",
+    ),
     fixture("DevstoreService/DeleteGlobalEntry", |_| json!({"key": "theme"}), ""),
     fixture("DevstoreService/DeleteUserEntry", |_| json!({"key": "theme"}), ""),
     fixture("DevstoreService/DeleteWorkspaceEntry", |s| json!({"id": s.workspace, "key": "theme"}), ""),
@@ -91,8 +117,10 @@ const FIXTURES: &[Fixture] = &[
         |s| json!({"userId": s.other.id, "roleId": s.grant}),
         "@user role_id role_name user_id username",
     ),
+    fixture("UserService/EnableTotp", |s| json!({"totp": s.code}), "@user second_factor user_id username"),
     fixture("UserService/GetUser", |s| json!({"id": s.other.id}), ""),
     fixture("UserService/ResetPassword", |s| json!({"id": s.other.id}), "@user user_id username"),
+    fixture("UserService/ResetTotp", |_| json!({"password": ADMIN_PASSWORD}), "@user user_id username"),
     fixture(
         "UserService/UpdatePassword",
         |_| json!({"currentPassword": ADMIN_PASSWORD, "newPassword": "seven purple giraffes dance"}),
@@ -280,12 +308,20 @@ impl Scene {
             .run(&server.db)
             .await
             .unwrap();
+        let password = json!({"password": ADMIN_PASSWORD});
+        let made = server.call(Some(&caller), "UserService/ResetTotp", password).await.unwrap();
+        let code = totp::code(made["result"]["totpSecret"].as_str().unwrap(), server.clock.now());
         let other = server.stranger(server.tenant, &[]).await;
         let token = server.api_token(&other, &["createWorkspace"]).await.id;
         let workspace = server.workspace(&caller, "Atlas").await;
         let id = workspace.to_string();
         server.give(&other, &[("WorkspaceMember", &[("workspace", &id)])]).await;
         let (grant,): (i64,) = sql("SELECT max(id) FROM role_assignments").one(&server.db).await.unwrap();
+        let reader = json!({"role": {"name": "Reader", "scope": "platform", "permissions": ["listUsers"]}});
+        // the role of an earlier scene may be there
+        let _ = server.call(Some(&caller), "AuthorizationService/CreateDynamicRole", reader).await;
+        let (session,): (String,) =
+            sql("SELECT id FROM sessions WHERE user_id = $1").bind(other.id).one(&server.db).await.unwrap();
         for rpc in ["PutGlobalEntry", "PutUserEntry", "PutWorkspaceEntry"] {
             let mut entry = json!({"key": "theme", "value": "dark"});
             if rpc == "PutWorkspaceEntry" {
@@ -293,7 +329,7 @@ impl Scene {
             }
             server.call(Some(&caller), &format!("DevstoreService/{rpc}"), entry).await.unwrap();
         }
-        Self { caller, other, grant, workspace, token }
+        Self { caller, other, grant, session, code, workspace, token }
     }
 }
 

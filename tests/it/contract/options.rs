@@ -51,8 +51,11 @@ fn public_rpcs_are_exactly_these() {
 fn rpcs_about_credentials_are_closed_to_api_tokens() {
     let closed: BTreeSet<_> = rpcs().iter().filter(|r| r.session_only).map(Rpc::label).collect();
     let expected = [
+        "AuthenticationService/ListSessions",
         "AuthenticationService/Logout",
         "AuthenticationService/RefreshToken",
+        "AuthenticationService/RevokeSession",
+        "AuthenticationService/RevokeSessions",
         "TokenService/CreateToken",
         "TokenService/ListTokens",
         "TokenService/RevokeToken",

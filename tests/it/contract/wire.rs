@@ -27,21 +27,37 @@ const NEW_TYPES: &[&str] = &[
     "CreateTokenRequest",
     "CreateTokenResult",
     "Custom",
+    "DeleteDynamicRoleReply",
+    "DeleteDynamicRoleRequest",
+    "DeleteDynamicRoleResult",
     "FieldClass",
     "GetServerStatusReply",
     "GetServerStatusRequest",
     "Grant",
     "ListRule",
+    "ListSessionsReply",
+    "ListSessionsRequest",
+    "ListSessionsResult",
     "ListTokensReply",
     "ListTokensRequest",
     "ListTokensResult",
     "Request",
+    "RevokeSessionReply",
+    "RevokeSessionRequest",
+    "RevokeSessionResult",
+    "RevokeSessionsReply",
+    "RevokeSessionsRequest",
+    "RevokeSessionsResult",
     "RevokeTokenReply",
     "RevokeTokenRequest",
     "RevokeTokenResult",
     "ServerStatus",
     "ServerStatusDetails",
+    "Session",
     "TokenScope",
+    "UpdateDynamicRoleReply",
+    "UpdateDynamicRoleRequest",
+    "UpdateDynamicRoleResult",
 ];
 
 /// Fields that we add to messages that clients know; they ignore what they do not know.
@@ -56,10 +72,12 @@ const NEW_FIELDS: &[&str] = &[
     "AuditFilter: 10 uint64 afterId",
     "AuditFilter: 11 uint64 beforeId",
     "AuthenticationMode: 5 string IconURL",
+    "AuthorizationRole: 7 optional uint64 workspaceId",
     "ErrorDetail: 7 string reason",
     "ListEntityAuditRequest: 4 bool uncounted",
     "ListPlatformAuditRequest: 3 bool uncounted",
     "ResetPasswordResult: 1 string temporaryPassword",
+    "ResetTotpRequest: 2 string totp",
 ];
 
 /// Types that clients know by shape only: no request or reply holds them.
@@ -67,6 +85,11 @@ const LEFT_OUT: &[&str] = &["SortOrder"];
 
 /// RPCs of our own.
 const NEW_RPCS: &[&str] = &[
+    "AuthenticationService ListSessions ListSessionsRequest ListSessionsReply auth GET /api/rest/v1/authentication/sessions -",
+    "AuthenticationService RevokeSession RevokeSessionRequest RevokeSessionReply auth DELETE /api/rest/v1/authentication/sessions/{id} -",
+    "AuthenticationService RevokeSessions RevokeSessionsRequest RevokeSessionsReply auth POST /api/rest/v1/authentication/sessions/revoke *",
+    "AuthorizationService DeleteDynamicRole DeleteDynamicRoleRequest DeleteDynamicRoleReply auth DELETE /api/rest/v1/authorization/roles/{name} -",
+    "AuthorizationService UpdateDynamicRole UpdateDynamicRoleRequest UpdateDynamicRoleReply auth PUT /api/rest/v1/authorization/roles/{name} *",
     "HealthService GetServerStatus GetServerStatusRequest GetServerStatusReply auth GET /api/rest/v1/server/status -",
     "TokenService CreateToken CreateTokenRequest CreateTokenReply auth POST /api/rest/v1/tokens *",
     "TokenService ListTokens ListTokensRequest ListTokensReply auth GET /api/rest/v1/tokens -",

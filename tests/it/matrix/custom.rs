@@ -95,7 +95,14 @@ const BOUND_TO_NO_USER: &[&str] = &[
     "PlatformDataManager",
 ];
 
+const EVERY_ACCOUNT: Who = Who::Holders { right: ACCOUNTS, anywhere: ACCOUNTS };
 const MANAGE_USERS: Who = Who::Holders { right: &["PlatformUserManager", "SuperAdmin"], anywhere: &[] };
+
+/// `manageDynamicRoles`, which is held for nothing in particular.
+const MANAGE_ROLES: Who = Who::Holders { right: &[], anywhere: &["PlatformUserManager", "SuperAdmin"] };
+/// The same, or `manageUsersInWorkspace`, wherever it is bound.
+const MANAGE_ROLES_SOMEWHERE: Who =
+    Who::Holders { right: &[], anywhere: &["PlatformUserManager", "WorkspaceAdmin", "SuperAdmin"] };
 const SUPER_ADMIN: Who = Who::Holders { right: &["SuperAdmin"], anywhere: &[] };
 const MANAGE_MEMBERS: Who = Who::Holders { right: &["WorkspaceAdmin", "SuperAdmin"], anywhere: &[] };
 const APPOINT_DATA_MANAGER: Who =
@@ -151,6 +158,37 @@ pub const EXPECTED: &[Expected] = &[
         variant: "one workbench",
         request: |s| json!({"filter": {"workbenchIdsIn": [s.workbench]}}),
         admitted: Who::Holders { right: SEE_WORKBENCH, anywhere: &[] },
+    },
+    // sessions
+    Expected {
+        rpc: "AuthenticationService/ListSessions",
+        variant: "one's own",
+        request: |_| json!({}),
+        admitted: EVERY_ACCOUNT,
+    },
+    Expected {
+        rpc: "AuthenticationService/ListSessions",
+        variant: "somebody else's",
+        request: |s| json!({"userId": s.other.id}),
+        admitted: MANAGE_USERS,
+    },
+    Expected {
+        rpc: "AuthenticationService/RevokeSession",
+        variant: "one that is not there",
+        request: |_| json!({"id": "nowhere"}),
+        admitted: EVERY_ACCOUNT,
+    },
+    Expected {
+        rpc: "AuthenticationService/RevokeSessions",
+        variant: "one's own",
+        request: |_| json!({}),
+        admitted: EVERY_ACCOUNT,
+    },
+    Expected {
+        rpc: "AuthenticationService/RevokeSessions",
+        variant: "somebody else's",
+        request: |s| json!({"userId": s.other.id}),
+        admitted: MANAGE_USERS,
     },
     // users
     Expected { rpc: "UserService/ListUsers", variant: "all", request: |_| json!({}), admitted: SEE_USERS },
@@ -266,6 +304,54 @@ pub const EXPECTED: &[Expected] = &[
         variant: "in a workbench",
         request: |s| json!({"id": s.own_id().max(1), "filter": {"workbenchId": s.workbench}}),
         admitted: Who::Holders { right: &["WorkbenchAdmin", "SuperAdmin"], anywhere: &[] },
+    },
+    // roles that people define
+    Expected {
+        rpc: "AuthorizationService/CreateDynamicRole",
+        variant: "of the platform",
+        request: |s| json!({"role": {"name": format!("New {}", s.own_id()), "scope": "platform", "permissions": ["listUsers"]}}),
+        admitted: MANAGE_ROLES,
+    },
+    Expected {
+        rpc: "AuthorizationService/CreateDynamicRole",
+        variant: "of a workspace",
+        request: |s| {
+            let role =
+                json!({"name": format!("Local {}", s.own_id()), "scope": "workspace", "permissions": ["getWorkspace"]});
+            json!({"role": role, "validationContext": {"workspace": s.workspace.to_string()}})
+        },
+        admitted: MANAGE_MEMBERS,
+    },
+    Expected {
+        rpc: "AuthorizationService/UpdateDynamicRole",
+        variant: "of the platform",
+        request: |s| json!({"name": s.platform_role, "permissions": ["listUsers"]}),
+        admitted: MANAGE_ROLES,
+    },
+    // who manages roles somewhere hears of a role elsewhere that there is none
+    Expected {
+        rpc: "AuthorizationService/UpdateDynamicRole",
+        variant: "of a workspace",
+        request: |s| json!({"name": s.workspace_role, "permissions": ["getWorkspace"]}),
+        admitted: MANAGE_ROLES_SOMEWHERE,
+    },
+    Expected {
+        rpc: "AuthorizationService/UpdateDynamicRole",
+        variant: "a role that is not there",
+        request: |_| json!({"name": "NoSuchRole", "permissions": ["getWorkspace"]}),
+        admitted: MANAGE_ROLES_SOMEWHERE,
+    },
+    Expected {
+        rpc: "AuthorizationService/DeleteDynamicRole",
+        variant: "a role that is not there",
+        request: |_| json!({"name": "NoSuchRole"}),
+        admitted: MANAGE_ROLES_SOMEWHERE,
+    },
+    Expected {
+        rpc: "AuthorizationService/DeleteDynamicRole",
+        variant: "of the platform",
+        request: |s| json!({"name": format!("Inviter {}", s.workspace)}),
+        admitted: MANAGE_ROLES,
     },
     // API tokens
     Expected {

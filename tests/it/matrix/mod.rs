@@ -70,8 +70,12 @@ impl fmt::Display for Case<'_> {
 }
 
 /// RPCs that change something although the request says nothing but an id, or nothing at all.
-const FRESH_SCENE: &[&str] =
-    &["AuthenticationService/Logout", "UserService/DeleteUser", "WorkspaceService/DeleteWorkspace"];
+const FRESH_SCENE: &[&str] = &[
+    "AuthenticationService/Logout",
+    "AuthenticationService/RevokeSessions",
+    "UserService/DeleteUser",
+    "WorkspaceService/DeleteWorkspace",
+];
 
 /// Calls at a time.
 const AT_ONCE: usize = 32;

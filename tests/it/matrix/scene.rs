@@ -33,6 +33,10 @@ pub struct Scene<'a> {
     pub workbench: i64,
     /// The user whom the calls are about, unless it is the caller.
     pub other: Person,
+    /// A role of the platform that somebody defined.
+    pub platform_role: String,
+    /// A role that somebody defined for the workspace that the calls are about.
+    pub workspace_role: String,
     /// An API token of that user.
     pub token: i64,
 }
@@ -78,6 +82,10 @@ impl<'a> Scene<'a> {
         // there are no rows of workbenches yet; an id is enough to be bound to
         let (workbench, other_workbench) = (workspace + 100_000, elsewhere + 100_000);
 
+        let (platform_role, workspace_role) = (format!("Inviter {workspace}"), format!("Reader {workspace}"));
+        server.role(server.tenant, &platform_role, None, &["listUsers"]).await;
+        server.role(server.tenant, &workspace_role, Some(workspace), &["getWorkspace", "listUsers"]).await;
+
         let bind = |right: bool, own: i64| -> Binding {
             let role = subject.role().into_iter();
             let bound = role.flat_map(|role| &role.context).map(|(dimension, quantifier)| {
@@ -117,7 +125,7 @@ impl<'a> Scene<'a> {
                 (Some(person), binding)
             }
         };
-        Self { subject, caller, binding, workspace, workbench, other, token }
+        Self { subject, caller, binding, workspace, workbench, other, platform_role, workspace_role, token }
     }
 
     /// The caller's id; 0 for a visitor.

@@ -18,6 +18,10 @@ struct Things {
     member: Person,
     /// The assignment of the member's role.
     role: i64,
+    /// The member's session.
+    session: String,
+    /// A role that the tenant defined for the workspace.
+    defined: String,
     /// An API token of the member.
     token: i64,
 }
@@ -39,6 +43,21 @@ enum Answer {
 
 /// Every built RPC whose request can name a thing by its id.
 const ASKS: &[Ask] = &[
+    Ask {
+        rpc: "AuthenticationService/ListSessions",
+        request: |t, _| json!({"userId": t.member.id}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AuthenticationService/RevokeSession",
+        request: |t, _| json!({"id": t.session}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AuthenticationService/RevokeSessions",
+        request: |t, _| json!({"userId": t.member.id}),
+        answer: Answer::NotFound,
+    },
     Ask { rpc: "UserService/GetUser", request: |t, _| json!({"id": t.member.id}), answer: Answer::NotFound },
     Ask { rpc: "UserService/DeleteUser", request: |t, _| json!({"id": t.member.id}), answer: Answer::NotFound },
     Ask { rpc: "UserService/ResetPassword", request: |t, _| json!({"id": t.member.id}), answer: Answer::NotFound },
@@ -122,6 +141,39 @@ const ASKS: &[Ask] = &[
         request: |t, _| json!({"id": t.workspace, "userId": t.member.id}),
         answer: Answer::NotFound,
     },
+    // roles that the tenant defined
+    Ask {
+        rpc: "AuthorizationService/UpdateDynamicRole",
+        request: |t, _| json!({"name": t.defined, "permissions": ["listUsers"]}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AuthorizationService/DeleteDynamicRole",
+        request: |t, _| json!({"name": t.defined, "revokeAssignments": true}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AuthorizationService/CreateDynamicRole",
+        request: |t, _| {
+            let role = json!({"name": "Spy", "scope": "workspace", "permissions": ["getWorkspace"]});
+            json!({"role": role, "validationContext": {"workspace": t.workspace.to_string()}})
+        },
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "WorkspaceService/AddUserRoleInWorkspace",
+        request: |t, own| json!({"id": own.workspace, "userId": own.member.id, "role": {"name": t.defined}}),
+        answer: Answer::Invalid,
+    },
+    Ask {
+        rpc: "UserService/CreateUserRole",
+        request: |t, own| {
+            let context = json!({"workspace": own.workspace.to_string()});
+            json!({"userId": own.member.id, "role": {"name": t.defined, "context": context}})
+        },
+        answer: Answer::Invalid,
+    },
+    Ask { rpc: "AuthorizationService/ListRoles", request: |_, _| json!({}), answer: Answer::Nothing },
     Ask {
         rpc: "DevstoreService/ListWorkspaceEntries",
         request: |t, _| json!({"id": t.workspace}),
@@ -258,6 +310,14 @@ async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
     let (role,): (i64,) =
         sql("SELECT max(id) FROM role_assignments WHERE user_id = $1").bind(member.id).one(&server.db).await.unwrap();
     sql("UPDATE workspaces SET visibility = 'public' WHERE id = $1").bind(workspace).run(&server.db).await.unwrap();
+    let defined = format!("Reader {workspace}");
+    let reader = server.role(tenant, &defined, Some(workspace), &["getWorkspace"]).await;
+    sql("UPDATE dynamic_roles SET description = $1 WHERE id = $2")
+        .bind(name)
+        .bind(reader)
+        .run(&server.db)
+        .await
+        .unwrap();
     let now = chorus::server::clock::Clock::now(&*server.clock);
     for (scope, of) in [("workspace", workspace), ("user", member.id)] {
         sql("INSERT INTO devstore (tenant_id, scope, scope_id, key, value, created_at, updated_at) \
@@ -290,8 +350,10 @@ async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
     .run(&server.db)
     .await
     .unwrap();
+    let (session,): (String,) =
+        sql("SELECT id FROM sessions WHERE user_id = $1").bind(member.id).one(&server.db).await.unwrap();
     let token = server.api_token(&member, &[]).await.id;
-    Things { workspace, member, role, token }
+    Things { workspace, member, role, session, defined, token }
 }
 
 /// What the default tenant holds, in words.
@@ -300,6 +362,7 @@ async fn dump(server: &TestServer) -> Vec<String> {
     for query in [
         "SELECT CAST(id AS TEXT), username || status || first_name || coalesce(password_hash, '') FROM users WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), role || coalesce(workspace, '-') || CAST(user_id AS TEXT) FROM role_assignments WHERE tenant_id = $1 ORDER BY id",
+        "SELECT CAST(id AS TEXT), name || CAST(permissions AS TEXT) FROM dynamic_roles WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), name || status || coalesce(CAST(deleted_at AS TEXT), '') FROM workspaces WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), key || value FROM devstore WHERE tenant_id = $1 ORDER BY id",
         "SELECT id, coalesce(CAST(read_at AS TEXT), 'unread') FROM notifications WHERE tenant_id = $1 ORDER BY id",

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::LazyLock,
+    sync::{Arc, LazyLock, Mutex},
     thread,
 };
 
@@ -23,9 +23,13 @@ pub struct Server {
     process: Child,
     /// The address of the gRPC listener, as `--server` takes it.
     pub grpc: String,
+    /// The address of the HTTP listener.
+    pub http: String,
     /// What `--database-url` takes.
     pub database: String,
     folder: TempDir,
+    flags: Vec<String>,
+    log: Arc<Mutex<String>>,
 }
 
 impl Server {
@@ -33,18 +37,43 @@ impl Server {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = format!("sqlite:{}", folder.path().join("data/chorus.db").display());
-        Self::start_on(folder, database)
+        Self::start_on(folder, database, &[])
     }
 
     /// The same on this database.
     pub fn on_database(url: &str) -> Self {
-        Self::start_on(tempfile::tempdir().unwrap(), url.to_owned())
+        Self::start_on(tempfile::tempdir().unwrap(), url.to_owned(), &[])
     }
 
-    fn start_on(folder: TempDir, database: String) -> Self {
+    /// The same with further flags; without a database, on a file.
+    pub fn with_flags(database: Option<String>, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("sqlite:{}", folder.path().join("data/chorus.db").display());
+        Self::start_on(folder, database.unwrap_or(file), flags)
+    }
+
+    fn start_on(folder: TempDir, database: String, flags: &[&str]) -> Self {
         fs::write(folder.path().join("password"), ADMIN_PASSWORD).unwrap();
-        let (process, grpc) = serve(folder.path(), &database);
-        Self { process, grpc, database, folder }
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let log = Arc::default();
+        let (process, [http, grpc]) = serve(folder.path(), &database, &flags, &log);
+        Self { process, grpc, http, database, folder, flags, log }
+    }
+
+    /// The folder with everything that the server keeps.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Everything that the server has written to standard error and standard output; complete once it has stopped.
+    pub fn output(&self) -> String {
+        let stdout = fs::read_to_string(self.folder.path().join("stdout")).unwrap();
+        stdout + &*self.log.lock().unwrap()
     }
 
     /// Sends a signal, such as `TERM` or `KILL`, and waits for the end.
@@ -56,34 +85,37 @@ impl Server {
 
     /// Starts a stopped server again, on other ports.
     pub fn start_again(&mut self) {
-        (self.process, self.grpc) = serve(self.folder.path(), &self.database);
+        (self.process, [self.http, self.grpc]) = serve(self.folder.path(), &self.database, &self.flags, &self.log);
     }
 }
 
-/// A process that is ready, and the address of its gRPC listener.
-fn serve(folder: &Path, database: &str) -> (Child, String) {
+/// A process that is ready, and the addresses of its listeners: HTTP, gRPC.
+fn serve(folder: &Path, database: &str, flags: &[String], log: &Arc<Mutex<String>>) -> (Child, [String; 2]) {
     let mut process = chorus(folder)
         .args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--log-format", "json"])
-        .args(["--database-url", database])
+        .args(flags)
+        .env("CHORUS_DATABASE_URL", database)
         .args([Path::new("--data-dir"), &folder.join("data")])
         .args([Path::new("--admin-password-file"), &folder.join("password")])
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(fs::File::create(folder.join("stdout")).unwrap())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-    let mut seen = String::new();
-    let grpc = loop {
-        let Some(Ok(line)) = log.next() else { panic!("the server did not start:\n{seen}") };
-        match ready(&line) {
-            Some(address) => break address,
-            None => writeln!(seen, "{line}").unwrap(),
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let addresses = loop {
+        let Some(Ok(line)) = lines.next() else { panic!("the server did not start:\n{}", log.lock().unwrap()) };
+        writeln!(log.lock().unwrap(), "{line}").unwrap();
+        if let Some(addresses) = ready(&line) {
+            break addresses;
         }
     };
     // the log has to be read, or the server would block
-    thread::spawn(move || log.for_each(drop));
-    (process, format!("http://{grpc}"))
+    let log = log.clone();
+    thread::spawn(move || {
+        lines.map_while(Result::ok).for_each(|line| writeln!(log.lock().unwrap(), "{line}").unwrap())
+    });
+    (process, addresses.map(|address| format!("http://{address}")))
 }
 
 impl Drop for Server {
@@ -93,12 +125,11 @@ impl Drop for Server {
     }
 }
 
-/// The address of the gRPC listener, if this line of the log says that the server is ready.
-fn ready(line: &str) -> Option<String> {
+/// The addresses of the listeners, if this line of the log says that the server is ready.
+fn ready(line: &str) -> Option<[String; 2]> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    let text = line.to_string();
-    let address = Regex::new(r#""grpc":"([^"]+)""#).unwrap();
-    text.contains("\"ready\"").then(|| address.captures(&text).map(|found| found[1].to_owned())).flatten()
+    let address = |name: &str| Some(line[name].as_str()?.to_owned());
+    if line["message"] == "ready" { Some([address("http")?, address("grpc")?]) } else { None }
 }
 
 /// The binary without anything of the environment that would change what it does.
@@ -176,12 +207,14 @@ impl Shell {
             [
                 (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>               "),
                 (r#""<time> +""#, r#""<time>""#),
-                (r"(?m) +$", ""),
                 (r"http://127\.0\.0\.1:\d+", "<server>"),
                 (
                     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
                     "<uuid>                              ",
                 ),
+                (r#""<uuid> +""#, r#""<uuid>""#),
+                (r"chorus/[0-9.]+ tonic/[0-9.]+", "<user agent>"),
+                (r"(?m) +$", ""),
                 (r"(?m)^(! request id: ).+$", "$1<id>"),
                 (r#"("requestId":)"[^"]+""#, r#"$1"<id>""#),
             ]

@@ -123,6 +123,11 @@ impl Rpc {
         format!("{}/{}", self.service, self.name)
     }
 
+    /// Whether a call can end the session that it was made with, so that whatever comes after is refused.
+    pub fn signs_out(&self) -> bool {
+        ["Logout", "RevokeSessions"].contains(&self.name.as_str())
+    }
+
     fn read(descriptor: MethodDescriptor) -> Self {
         let flag = |name| option(&descriptor, name).and_then(|v| v.as_bool()).unwrap_or_default();
         let message = |name| option(&descriptor, name).and_then(|v| v.as_message().cloned());

@@ -7,6 +7,7 @@ pub mod golden;
 pub mod postgres;
 #[allow(dead_code, reason = "a harness also offers what the next test needs")]
 pub mod server;
+pub mod totp;
 pub mod wire;
 
 use chorus::server::db::{Db, Engine, Options};

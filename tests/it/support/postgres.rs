@@ -52,6 +52,21 @@ pub async fn database(content: Content) -> Option<String> {
     }
 }
 
+/// Everything that the database holds, as text.
+pub async fn dump(url: &str) -> String {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let tables = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'";
+    let tables: Vec<(String,)> = sqlx::query_as(tables).fetch_all(&mut connection).await.unwrap();
+    let mut text = String::new();
+    for (table,) in tables {
+        let rows = AssertSqlSafe(format!(r#"SELECT CAST(t AS TEXT) FROM "{table}" t"#));
+        let rows: Vec<(String,)> = sqlx::query_as(rows).fetch_all(&mut connection).await.unwrap();
+        rows.into_iter().for_each(|(row,)| text.extend([row, "\n".to_owned()]));
+    }
+    connection.close().await.unwrap();
+    text
+}
+
 const TEMPLATE: &str = "chorus_template";
 
 /// Nothing here is worth a disk access, and tests open many connections.

@@ -18,6 +18,8 @@ use chorus::{
         db::{Db, Json, fold, sql},
         error,
         random::{Random, SeededRandom},
+        services,
+        upkeep::Upkeep,
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -204,6 +206,12 @@ impl TestServer {
         self.server.shared().sessions.forget();
     }
 
+    /// What the server does every so often, to be done when a test wants it.
+    pub fn upkeep(&self) -> Upkeep {
+        let jobs = services::jobs(self.server.shared());
+        Upkeep::new(self.db.clone(), self.clock.clone(), self.random.uuid().to_string(), jobs)
+    }
+
     /// Its throttle, to fill buckets without the price of a hash.
     pub fn throttle(&self) -> &Throttle {
         &self.server.shared().throttle
@@ -258,6 +266,24 @@ impl TestServer {
             .bind(owner.id)
             .bind(name)
             .bind(fold(name))
+            .bind(now)
+            .one(&self.db)
+            .await
+            .unwrap();
+        id
+    }
+
+    /// Defines a role in a tenant, of a workspace or of the platform.
+    pub async fn role(&self, tenant: i64, name: &str, workspace: Option<i64>, permissions: &[&str]) -> i64 {
+        let now = self.clock.now();
+        let (id,): (i64,) =
+            sql("INSERT INTO dynamic_roles (tenant_id, workspace_id, name, name_key, permissions, created_at, \
+             updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6) RETURNING id")
+            .bind(tenant)
+            .bind(workspace)
+            .bind(name)
+            .bind(fold(name))
+            .bind(Json(permissions))
             .bind(now)
             .one(&self.db)
             .await

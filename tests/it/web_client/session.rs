@@ -155,7 +155,14 @@ async fn a_dead_cookie_is_no_obstacle() {
         browser.set_cookie(cookie);
         open_page(&browser).await;
         browser.refused(401, Method::GET, "users/me", None).await;
-        browser.refused(401, Method::POST, "authentication/logout", Some(json!({}))).await;
+        let reply = browser.refused(401, Method::POST, "authentication/logout", Some(json!({}))).await;
+        assert_eq!(reply.headers.contains_key("set-cookie"), !cookie.is_empty());
+        assert_eq!(
+            browser.cookie().map(|cookie| cookie.value).unwrap_or_default(),
+            "",
+            "the cookie is gone from the browser"
+        );
+        browser.set_cookie(cookie);
         browser.modes().await;
         browser.get("authorization/roles").await;
         let wrong = browser.sign_in("chorus", "no such password").await;

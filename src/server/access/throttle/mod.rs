@@ -8,14 +8,14 @@
 //!
 //! Whoever checks a password or a code of a signed-in caller takes one call before, and one after if it was right:
 //!
-//! ```ignore
+//! ```text
 //! let attempt = call.attempt().await?;      // counted as wrong from here on, also when the caller goes away
 //! if wrong { return Err(…) }                // stays counted
 //! attempt.succeeded(&mut change).await?;    // within the transaction of what it was for …
 //! attempt.give_back(&db).await?;            // … or nothing was decided: neither right nor wrong
 //! ```
 //!
-//! Tries count in [buckets](bucket), which say how long a full one is closed:
+//! Tries count in buckets; `bucket.rs` says how long a full one is closed:
 //!
 //! - one for each place of an account, which takes [`PLACE_TRIES`]: an address (of IPv6 the /64 network), a device, or a session,
 //! - one for all unknown places of an account together, which takes [`ACCOUNT_TRIES`]; both must be open.
@@ -284,14 +284,16 @@ impl Door {
     /// The way of a try and the buckets that count it, or the refusal of a closed one.
     fn admit(&self, rows: &[Row], now: DateTime<Utc>) -> Result<(Route, Vec<Row>)> {
         let route = self.route(rows, now);
-        let counted = route.buckets().map(|(place, limit)| {
-            let bucket = bucket_of(rows, place, now).admit(limit, now)?;
-            Ok(Row { place: place.to_owned(), bucket, known_at: None })
-        });
-        let (counted, waits): (Vec<_>, Vec<_>) = counted.partition(Result::is_ok);
-        match waits.into_iter().filter_map(Result::err).max() {
+        let (mut counted, mut longest) = (Vec::new(), None);
+        for (place, limit) in route.buckets() {
+            match bucket_of(rows, place, now).admit(limit, now) {
+                Ok(bucket) => counted.push(Row { place: place.to_owned(), bucket, known_at: None }),
+                Err(wait) => longest = longest.max(Some(wait)),
+            }
+        }
+        match longest {
             Some(wait) => Err(throttled(wait)),
-            None => Ok((route, counted.into_iter().filter_map(Result::ok).collect())),
+            None => Ok((route, counted)),
         }
     }
 

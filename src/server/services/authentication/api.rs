@@ -3,13 +3,18 @@
 
 use http::header::SET_COOKIE;
 
-use super::{Authentication, SignedIn};
+use super::{
+    Authentication, SignedIn, device, sessions,
+    store::{self, Row},
+};
 use crate::{
     proto::v1,
     server::{
-        access::{sessions::Opened, throttle, token::CookiePolicy},
+        access::{caller::Account, sessions::Opened, throttle},
+        db::PageQuery,
         error::Result,
-        pipeline::{Authorized, generated::AuthenticationHandlers},
+        pipeline::{Authorized, Pending, generated::AuthenticationHandlers},
+        services::{paged, timestamp, wire_id},
     },
 };
 
@@ -31,12 +36,16 @@ impl AuthenticationHandlers for Authentication {
 
     async fn authenticate(&self, call: Authorized, request: v1::Credentials) -> Result<v1::AuthenticationReply> {
         let v1::Credentials { username, password, totp } = request;
-        let SignedIn { opened, device } = self.sign_in(&call, &username, password.into(), &totp).await?;
+        let SignedIn { opened, device } = self.sign_in(&call, &username, password.into(), totp.into()).await?;
         let token = self.hand_out(&call, opened)?;
         if let Some(device) = device {
             let expires = call.now() + throttle::KNOWN_FOR;
-            let cookie =
-                self.cookie().set_other(throttle::DEVICE_COOKIE, &device.text(), throttle::DEVICE_PATH, expires)?;
+            let cookie = call.call().shared().cookie.set_other(
+                throttle::DEVICE_COOKIE,
+                &device.text(),
+                throttle::DEVICE_PATH,
+                expires,
+            )?;
             call.call().reply_header(SET_COOKIE, cookie);
         }
         Ok(v1::AuthenticationReply { result: Some(v1::AuthenticationResult { token }) })
@@ -55,21 +64,75 @@ impl AuthenticationHandlers for Authentication {
             change.access_changed();
             change.commit().await?;
         }
-        call.call().reply_header(SET_COOKIE, self.cookie().clear()?);
+        self.forget_cookie(&call)?;
         Ok(v1::LogoutReply { redirect_url: None })
+    }
+
+    async fn list_sessions(&self, call: Pending, request: v1::ListSessionsRequest) -> Result<v1::ListSessionsReply> {
+        let page = PageQuery::parse(request.pagination.as_ref(), store::SORTABLE)?;
+        let call = sessions::admit(&call, request.user_id)?;
+        let account = sessions::account(&self.base.db, &call, request.user_id).await?;
+        let listed = store::list(&self.base.db, &call, account.id, &page).await?;
+        let pagination = Some(paged(&call, &page, &listed));
+        let sessions = listed.rows.into_iter().map(|row| message(row, &account, &call)).collect();
+        Ok(v1::ListSessionsReply { result: Some(v1::ListSessionsResult { sessions }), pagination })
+    }
+
+    async fn revoke_session(&self, call: Pending, request: v1::RevokeSessionRequest) -> Result<v1::RevokeSessionReply> {
+        let by = self.end_session(&call, &request.id).await?;
+        if is_current(&by, &request.id) {
+            self.forget_cookie(&by)?;
+        }
+        Ok(v1::RevokeSessionReply { result: Some(v1::RevokeSessionResult {}) })
+    }
+
+    async fn revoke_sessions(
+        &self,
+        call: Pending,
+        request: v1::RevokeSessionsRequest,
+    ) -> Result<v1::RevokeSessionsReply> {
+        let call = sessions::admit(&call, request.user_id)?;
+        let (user, revoked) = self.end_sessions(&call, request.user_id, request.except_current).await?;
+        if user == call.id() && !request.except_current {
+            self.forget_cookie(&call)?;
+        }
+        let revoked = u32::try_from(revoked).unwrap_or(u32::MAX);
+        Ok(v1::RevokeSessionsReply { result: Some(v1::RevokeSessionsResult { revoked }) })
     }
 }
 
 impl Authentication {
-    fn cookie(&self) -> CookiePolicy {
-        let config = &self.base.config;
-        CookiePolicy { same_site: config.cookie_same_site, secure: config.secure_cookie() }
+    /// Removes the cookie from the browser of the call.
+    fn forget_cookie(&self, call: &Authorized) -> Result<()> {
+        call.call().reply_header(SET_COOKIE, call.call().shared().cookie.clear()?);
+        Ok(())
     }
 
     /// The token for the reply; the cookie with it goes beside.
     fn hand_out(&self, call: &Authorized, opened: Opened) -> Result<String> {
-        let cookie = self.cookie().set(&opened.token, opened.expires_at)?;
+        let cookie = call.call().shared().cookie.set(&opened.token, opened.expires_at)?;
         call.call().reply_header(SET_COOKIE, cookie);
         Ok(opened.token)
     }
+}
+
+/// A session as clients see it.
+fn message(row: Row, account: &Account, call: &Authorized) -> v1::Session {
+    v1::Session {
+        user_id: wire_id(account.id),
+        username: account.username.clone(),
+        created_at: Some(timestamp(row.created_at)),
+        last_seen_at: Some(timestamp(row.last_seen_at)),
+        expires_at: Some(timestamp(row.expires_at)),
+        device: device::name(&row.user_agent),
+        user_agent: row.user_agent,
+        address: row.address,
+        restricted: row.restricted,
+        current: is_current(call, &row.id),
+        id: row.id,
+    }
+}
+
+fn is_current(call: &Authorized, session: &str) -> bool {
+    call.session().is_some_and(|current| **current == *session)
 }

@@ -9,20 +9,23 @@
 //! - whatever is wrong (no such user, disabled, deleted, another password) gets one answer, and costs one password hash;
 //! - a try is counted before the password is looked at, and counts until it turns out to be right, whatever becomes of
 //!   the call; who has to wait hears so before any hash, whether or not the account exists or the password is right;
-//! - a session opens only while the account is active and has the password that was checked;
+//! - a session opens only while the account is active and has the password and the second factor that were checked; a code
+//!   is used up in the transaction that opens it;
 //! - a password whose hash is of an older kind is hashed anew in the transaction of the sign-in;
-//! - a sign-in clears away the user's sessions that ended more than a day ago, so that their number stays bounded;
+//! - every sign-in has a token of its own, and ends the session that the same browser held until then (ASVS 5.0, 7.2.4):
+//!   its cookie is replaced, so nobody could end that session any more. A program that shows its token in a header keeps
+//!   the session: it may use both;
 //! - a temporary password opens a session that can do nothing but replace it.
 
 mod api;
+mod device;
+mod sessions;
 mod store;
 
-use std::time::Duration;
-
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use self::store::Found;
-use super::{Base, roles};
+use super::{Base, roles, second_factor};
 use crate::server::{
     access::{
         caller::Account,
@@ -34,9 +37,6 @@ use crate::server::{
     error::{Error, Kind, Result},
     pipeline::Authorized,
 };
-
-/// How long the row of a session stays after its end.
-const KEPT_AFTER_END: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The room of sign-ins.
 pub struct Authentication {
@@ -50,7 +50,13 @@ impl Authentication {
     }
 
     /// Opens a session for whoever has this user name and password.
-    async fn sign_in(&self, call: &Authorized, username: &str, password: SecretString, totp: &str) -> Result<SignedIn> {
+    async fn sign_in(
+        &self,
+        call: &Authorized,
+        username: &str,
+        password: SecretString,
+        totp: SecretString,
+    ) -> Result<SignedIn> {
         let username = fold(username);
         let found = store::find(&self.base.db, call, &username).await?;
         if let Some(found) = &found {
@@ -68,15 +74,15 @@ impl Authentication {
         let (Verdict::Right { outdated }, Some(found)) = (turn.verify(password.clone(), stored).await?, found) else {
             return Err(wrong());
         };
-        if found.account.totp_enabled {
+        if found.account.totp_enabled && totp.expose_secret().is_empty() {
             attempt.give_back(&self.base.db).await?;
-            return Err(second_factor(totp));
+            return Err(second_factor_missing());
         }
         let renewed = match outdated {
             true => Some(shared.hasher.hash(password).await?),
             false => None,
         };
-        self.open(call, &found, renewed.as_deref(), attempt).await
+        self.open(call, &found, renewed.as_deref(), &totp, attempt).await
     }
 
     async fn open(
@@ -84,19 +90,24 @@ impl Authentication {
         call: &Authorized,
         found: &Found,
         renewed: Option<&str>,
+        totp: &SecretString,
         attempt: Attempt,
     ) -> Result<SignedIn> {
         let (shared, account) = (call.call().shared(), &found.account);
         let mut change = self.base.db.begin(call).await?;
         roles::lock_user(&mut change, account.id).await?;
         // the password was checked outside of the transaction
-        if !store::confirm(&mut change, call, account.id, &found.password_hash, renewed).await? {
+        if !store::confirm(&mut change, call, found, renewed).await? {
             return Err(wrong());
         }
-        // what ended lately stays for whoever looks into an incident
-        let ended = call.now() - KEPT_AFTER_END;
-        let used = ended - self.base.config.session_idle_timeout;
-        store::forget_ended(&mut change, call, account.id, ended, used).await?;
+        if account.totp_enabled && !second_factor::verify(&mut change, call, account, totp).await? {
+            return Err(wrong());
+        }
+        if let Some(replaced) = call.call().cookie_session() {
+            shared.sessions.revoke(&mut change, replaced, call.now()).await?;
+            change.access_changed();
+            call.call().subjects().detail("replaced_session", replaced);
+        }
         let address = call.call().address.map(|address| address.to_string()).unwrap_or_default();
         let from = (call.call().user_agent.as_str(), address.as_str());
         let id = shared.random.uuid().to_string();
@@ -143,17 +154,10 @@ fn wrong() -> Error {
 }
 
 /// The password was right, and the account wants more.
-fn second_factor(totp: &str) -> Error {
-    match totp.is_empty() {
-        true => Error::new(
-            Kind::TwoFactorRequired,
-            "TWO_FACTOR_REQUIRED",
-            "This account has a second factor. Repeat the sign-in with the code of your authenticator app.",
-        ),
-        false => Error::new(
-            Kind::Unimplemented,
-            "TOTP_NOT_BUILT",
-            "This version cannot check codes. An administrator who resets the password turns the second factor off.",
-        ),
-    }
+fn second_factor_missing() -> Error {
+    Error::new(
+        Kind::TwoFactorRequired,
+        "TWO_FACTOR_REQUIRED",
+        "This account has a second factor. Repeat the sign-in with the code of your authenticator app, or a recovery code.",
+    )
 }

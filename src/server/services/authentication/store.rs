@@ -1,11 +1,12 @@
-//! The row that a sign-in looks at. No tenant here: a sign-in names none, and user names are unique among all.
+//! The row that a sign-in looks at, and the sessions that are open. A sign-in names no tenant: user names are unique among
+//! all. Whoever lists or ends sessions stays within the own one.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use crate::server::{
     access::caller::Account,
-    db::{Db, Tx, sql},
+    db::{Db, Listed, On, Page, Sortable, Sql, Tx, sql},
     error::Result,
     pipeline::Authorized,
     services::users::{COLUMNS, INTERNAL},
@@ -33,40 +34,66 @@ pub async fn find(db: &Db, _: &Authorized, username_key: &str) -> Result<Option<
     Ok(row)
 }
 
-/// Removes the sessions of a user that ended before this moment, or were last used before the other.
-pub async fn forget_ended(
-    tx: &mut Tx,
-    _: &Authorized,
-    user: i64,
-    ended: DateTime<Utc>,
-    used: DateTime<Utc>,
-) -> Result<()> {
-    sql("DELETE FROM sessions WHERE user_id = $1 AND (expires_at < $2 OR revoked_at < $2 OR last_seen_at < $3)")
-        .bind(user)
-        .bind(ended)
-        .bind(used)
-        .run(tx)
-        .await?;
-    Ok(())
+/// Whether the account is still active with the password that was checked, and its second factor still on or off; if so,
+/// the hash of the password is replaced by the renewed one.
+pub async fn confirm(tx: &mut Tx, _: &Authorized, checked: &Found, renewed: Option<&str>) -> Result<bool> {
+    let changed = sql("UPDATE users SET password_hash = $1 \
+         WHERE id = $2 AND status = 'active' AND password_hash = $3 AND totp_enabled = $4")
+    .bind(renewed.unwrap_or(&checked.password_hash))
+    .bind(checked.account.id)
+    .bind(&checked.password_hash)
+    .bind(checked.account.totp_enabled)
+    .run(tx)
+    .await?;
+    Ok(changed > 0)
 }
 
-/// Whether the account is still active with the password that was checked; if so, its hash is replaced by the renewed
-/// one.
-pub async fn confirm(tx: &mut Tx, _: &Authorized, user: i64, checked: &str, renewed: Option<&str>) -> Result<bool> {
-    let Some(renewed) = renewed else {
-        let still: Option<(i64,)> =
-            sql("SELECT id FROM users WHERE id = $1 AND status = 'active' AND password_hash = $2")
-                .bind(user)
-                .bind(checked)
-                .maybe(tx)
-                .await?;
-        return Ok(still.is_some());
-    };
-    let changed = sql("UPDATE users SET password_hash = $1 WHERE id = $2 AND status = 'active' AND password_hash = $3")
-        .bind(renewed)
-        .bind(user)
-        .bind(checked)
-        .run(tx)
-        .await?;
-    Ok(changed > 0)
+/// Sort names of the list of sessions.
+pub const SORTABLE: &[Sortable] =
+    &[("createdat", "created_at"), ("lastseenat", "last_seen_at"), ("expiresat", "expires_at"), ("id", "id")];
+
+/// A session that is open.
+#[derive(FromRow)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// Who signed in.
+    pub user_id: i64,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// When it was last used, roughly.
+    pub last_seen_at: DateTime<Utc>,
+    /// When it ends at the latest.
+    pub expires_at: DateTime<Utc>,
+    /// What the program called itself.
+    pub user_agent: String,
+    /// Where the sign-in came from.
+    pub address: String,
+    /// Whether it can only replace a temporary password.
+    pub restricted: bool,
+}
+
+/// The open sessions of the caller's tenant, without order.
+fn open(by: &Authorized) -> Sql<'_> {
+    sql("SELECT id, user_id, created_at, last_seen_at, expires_at, user_agent, address, restricted FROM sessions \
+         WHERE tenant_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND last_seen_at > $3")
+    .bind(by.tenant())
+    .bind(by.now())
+    .bind(by.call().shared().sessions.idle_since(by.now()))
+}
+
+/// One page of the open sessions of a user of the caller's tenant.
+pub async fn list(on: impl Into<On<'_>>, by: &Authorized, user: i64, page: &Page) -> Result<Listed<Row>> {
+    Ok(open(by).and("user_id =", Some(user)).list(on, page).await?)
+}
+
+/// The ids of the open sessions of a user of the caller's tenant.
+pub async fn ids(on: impl Into<On<'_>>, by: &Authorized, user: i64) -> Result<Vec<String>> {
+    let rows: Vec<Row> = open(by).and("user_id =", Some(user)).all(on).await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// The open session with this id in the caller's tenant.
+pub async fn session(on: impl Into<On<'_>>, by: &Authorized, id: &str) -> Result<Option<Row>> {
+    Ok(open(by).and("id =", Some(id.to_owned())).maybe(on).await?)
 }

@@ -82,6 +82,19 @@ pub async fn notify(
     store::insert(on, to, id, message, content, now).await
 }
 
+/// Tells everybody who holds the role of this row the same, in one statement; each gets an id made of this one.
+pub async fn notify_holders(
+    on: impl Into<On<'_>>,
+    tenant: i64,
+    role: i64,
+    id: Uuid,
+    message: &str,
+    content: Content,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    store::insert_for_holders(on, (tenant, role), id, message, content, now).await
+}
+
 /// The sort names of the list; the first is the default.
 const SORTABLE: &[Sortable] = &[("CREATEDAT", "created_at"), ("ID", "id"), ("MESSAGE", "message")];
 

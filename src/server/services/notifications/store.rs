@@ -43,6 +43,29 @@ pub(super) async fn insert(
     Ok(())
 }
 
+/// Stores the same notification for everybody in the tenant who holds a role.
+pub(super) async fn insert_for_holders(
+    on: impl Into<On<'_>>,
+    (tenant, role): (i64, i64),
+    id: Uuid,
+    message: &str,
+    content: Content,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sql("INSERT INTO notifications (id, tenant_id, user_id, message, content, created_at) \
+         SELECT $1 || '-' || CAST(u.id AS TEXT), u.tenant_id, u.id, $2, $3, $4 FROM users u WHERE u.tenant_id = $5 \
+         AND u.id IN (SELECT user_id FROM role_assignments WHERE dynamic_role_id = $6)")
+    .bind(id.to_string())
+    .bind(message)
+    .bind(Json(content))
+    .bind(now)
+    .bind(tenant)
+    .bind(role)
+    .run(on)
+    .await?;
+    Ok(())
+}
+
 /// Removes the notifications of a user.
 pub(super) async fn clear(tx: &mut Tx, user: i64) -> Result<()> {
     sql("DELETE FROM notifications WHERE user_id = $1").bind(user).run(tx).await?;

@@ -36,7 +36,7 @@ use crate::{
         pipeline::{Authorized, Change},
         services::{
             authorization,
-            notifications::{Content, Recipient, notify},
+            notifications::{Content, Recipient, notify, notify_holders},
             wire_id,
         },
     },
@@ -208,6 +208,23 @@ pub async fn revoke(change: &mut Change, by: &Authorized, user_id: i64, assignme
         labels => format!("These roles were taken from you: {}.", labels.join(", ")),
     };
     tell(change, by, Recipient { tenant_id: by.tenant(), user_id }, &message).await
+}
+
+/// How many users hold a role that an administrator defined.
+pub async fn count_holders(change: &mut Change, by: &Authorized, role: i64) -> Result<i64> {
+    store::count_holders(change, by.tenant(), role).await
+}
+
+/// Tells everybody who holds a role that an administrator defined. One statement, whatever their number.
+pub async fn tell_holders(change: &mut Change, by: &Authorized, role: i64, message: &str) -> Result<()> {
+    let id = by.call().shared().random.uuid();
+    notify_holders(&mut *change, by.tenant(), role, id, message, Content::RolesChanged, by.now()).await
+}
+
+/// Takes a role that an administrator defined from everybody. That they are told comes before, see [`tell_holders`].
+pub async fn revoke_from_all(change: &mut Change, by: &Authorized, role: i64) -> Result<()> {
+    change.access_changed();
+    store::remove_role(change, by.tenant(), role).await
 }
 
 /// The user does not hold a role under this id.

@@ -50,6 +50,27 @@ pub async fn remove(tx: &mut Tx, tenant: i64, user: i64, ids: &[i64]) -> Result<
     Ok(rows)
 }
 
+/// How many users hold the role of this row.
+pub async fn count_holders(tx: &mut Tx, tenant: i64, role: i64) -> Result<i64> {
+    let (count,): (i64,) =
+        sql("SELECT count(DISTINCT user_id) FROM role_assignments WHERE tenant_id = $1 AND dynamic_role_id = $2")
+            .bind(tenant)
+            .bind(role)
+            .one(tx)
+            .await?;
+    Ok(count)
+}
+
+/// Removes every assignment of the role of this row.
+pub async fn remove_role(tx: &mut Tx, tenant: i64, role: i64) -> Result<()> {
+    sql("DELETE FROM role_assignments WHERE tenant_id = $1 AND dynamic_role_id = $2")
+        .bind(tenant)
+        .bind(role)
+        .run(tx)
+        .await?;
+    Ok(())
+}
+
 /// Removes every assignment of a user, and tells nobody: for an account that goes.
 pub async fn remove_all(tx: &mut Tx, user: i64) -> Result<()> {
     sql("DELETE FROM role_assignments WHERE user_id = $1").bind(user).run(tx).await?;

@@ -16,7 +16,7 @@ use crate::{
         services::{
             devstore,
             notifications::{self, Recipient},
-            roles,
+            roles, second_factor,
         },
     },
 };
@@ -148,6 +148,7 @@ impl Users {
 
         let renamed = format!("{}-{}", account.username, call.call().shared().random.uuid());
         store::delete(&mut change, call, id, &renamed).await?;
+        second_factor::remove(&mut change, id).await?;
         roles::remove_all(&mut change, id).await?;
         devstore::forget_user(&mut change, call.tenant(), id).await?;
         notifications::forget_user(&mut change, id).await?;

@@ -89,6 +89,18 @@ impl UserHandlers for Users {
         Ok(v1::UpdatePasswordReply { result: Some(v1::UpdateUserResult { user: None }) })
     }
 
+    async fn reset_totp(&self, call: Authorized, request: v1::ResetTotpRequest) -> Result<v1::ResetTotpReply> {
+        let made = self.reset_totp_of_caller(&call, request).await?;
+        let totp_secret = made.secret.expose_secret().to_owned();
+        let totp_recovery_codes = made.recovery_codes.iter().map(|code| code.expose_secret().to_owned()).collect();
+        Ok(v1::ResetTotpReply { result: Some(v1::ResetTotpResult { totp_secret, totp_recovery_codes }) })
+    }
+
+    async fn enable_totp(&self, call: Authorized, request: v1::EnableTotpRequest) -> Result<v1::EnableTotpReply> {
+        self.enable_totp_of_caller(&call, request).await?;
+        Ok(v1::EnableTotpReply { result: Some(v1::EnableTotpResult {}) })
+    }
+
     async fn reset_password(
         &self,
         call: Authorized,

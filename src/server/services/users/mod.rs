@@ -4,6 +4,7 @@
 //! api ──► accounts   create, update, delete
 //!     ├─► service    accounts for programs
 //!     ├─► passwords  one's own, and temporary ones
+//!     ├─► totp       one's own second factor
 //!     ├─► list       who sees whom, and how much of it
 //!     └─► roles      (its own room) grant, revoke
 //!            └──► store: the rows
@@ -22,6 +23,7 @@ mod list;
 mod passwords;
 mod service;
 mod store;
+mod totp;
 
 use std::collections::BTreeSet;
 
@@ -30,7 +32,9 @@ use crate::{
     server::{
         access::{caller::Account, catalogue::Dimension, context::Bound, decide::Assignment},
         config::Config,
+        db::On,
         error::{Error, Result},
+        pipeline::Authorized,
         services::{Base, roles, timestamp, wire_id},
     },
 };
@@ -54,6 +58,14 @@ impl Users {
     pub fn new(base: Base) -> Self {
         Self { base }
     }
+}
+
+/// The user of the caller's tenant, unless deleted.
+///
+/// # Errors
+/// `USER_NOT_FOUND`.
+pub async fn account(on: impl Into<On<'_>>, by: &Authorized, id: i64) -> Result<Account> {
+    store::find(on, by, id).await?.ok_or_else(|| not_found(id))
 }
 
 /// A user as clients see it, with roles.

@@ -13,7 +13,7 @@ use crate::{
         db::fold,
         error::{Error, Kind, Result},
         pipeline::Authorized,
-        services::roles,
+        services::{roles, second_factor},
     },
 };
 
@@ -86,6 +86,7 @@ impl Users {
         if !store::reset_password(&mut change, call, id, &hash).await? {
             return Err(not_found(id));
         }
+        second_factor::remove(&mut change, id).await?;
         self.sign_out(&mut change, call, id).await?;
         // who was kept waiting by others' guesses gets in with the new one
         call.call().shared().throttle.forgive(&mut change, &fold(&account.username), call.now()).await?;

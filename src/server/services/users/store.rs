@@ -214,7 +214,7 @@ fn taken(error: DbError, username: &str) -> Error {
 pub async fn delete(tx: &mut Tx, by: &Authorized, id: i64, renamed: &str) -> Result<()> {
     sql(
         "UPDATE users SET status = 'deleted', username = $1, username_key = $2, search_key = $2, password_hash = NULL, \
-         updated_at = $3, deleted_at = $3 WHERE id = $4 AND tenant_id = $5 AND status <> 'deleted'",
+         totp_enabled = FALSE, updated_at = $3, deleted_at = $3 WHERE id = $4 AND tenant_id = $5 AND status <> 'deleted'",
     )
     .bind(renamed)
     .bind(fold(renamed))
@@ -238,6 +238,18 @@ pub async fn replace_password(tx: &mut Tx, by: &Authorized, old: &str, new: &str
     .run(tx)
     .await?;
     Ok(changed > 0)
+}
+
+/// Turns the caller's second factor on or off.
+pub async fn switch_totp(tx: &mut Tx, by: &Authorized, on: bool) -> Result<()> {
+    sql("UPDATE users SET totp_enabled = $1, updated_at = $2 WHERE id = $3 AND tenant_id = $4")
+        .bind(on)
+        .bind(by.now())
+        .bind(by.id())
+        .bind(by.tenant())
+        .run(tx)
+        .await?;
+    Ok(())
 }
 
 /// Gives a user of the caller's tenant a temporary password and turns the second factor off; says whether there is such

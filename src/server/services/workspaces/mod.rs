@@ -29,7 +29,7 @@ use crate::{
         error::{Error, Kind, Result},
         pipeline::{Authorized, Change},
         services::{
-            Base, devstore,
+            Base, authorization, devstore,
             notifications::{Content, Recipient, notify},
             roles, settings,
         },
@@ -131,11 +131,13 @@ impl Workspaces {
     }
 }
 
-/// Removes what a workspace holds. Whatever a later version puts into workspaces is removed here as well, before the
-/// assignments: workbenches with the assignments bound to them, services, requests.
+/// Removes what a workspace holds, and then the roles of its own, which nobody holds by then. Whatever a later version puts
+/// into workspaces is removed here as well, before the assignments: workbenches with the assignments bound to them,
+/// services, requests.
 async fn delete_contents(change: &mut Change, by: &Authorized, id: i64) -> Result<()> {
     devstore::forget_workspace(change, by.tenant(), id).await?;
     store::delete_assignments(change, id).await?;
+    authorization::forget_workspace(change, by, id).await?;
     change.access_changed();
     Ok(())
 }

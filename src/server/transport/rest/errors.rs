@@ -10,11 +10,14 @@ use tonic::{Code, Status};
 
 use crate::{
     proto::v1::{ChorusErrorCode, ErrorDetail},
-    server::error::{Error, Kind, detail},
+    server::{
+        access::token,
+        error::{Error, Kind, detail},
+    },
 };
 
-/// Response metadata of a failed call that becomes an HTTP header. Anything else stays inside: a failure sets no cookie.
-const FORWARDED: [header::HeaderName; 1] = [header::RETRY_AFTER];
+/// Response metadata of a failed call that becomes an HTTP header. Anything else stays inside.
+const FORWARDED: [header::HeaderName; 2] = [header::RETRY_AFTER, header::SET_COOKIE];
 
 /// The reason of a failure, as an extension of its answer: for the log, which does not read bodies.
 #[derive(Debug, Clone)]
@@ -72,7 +75,9 @@ fn build(status: &Status, http: u16, instance: &str) -> Response {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     for name in FORWARDED {
-        if let Some(value) = status.metadata().as_ref().get(&name) {
+        // a failure removes the cookie of a session that has ended, and sets none
+        let allowed = |value: &&HeaderValue| name != header::SET_COOKIE || token::removes_cookie(value);
+        if let Some(value) = status.metadata().as_ref().get(&name).filter(allowed) {
             headers.insert(name, value.clone());
         }
     }
@@ -207,13 +212,17 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_passes_and_cookies_do_not() {
+    fn retry_after_passes_and_of_cookies_only_their_removal() {
         let mut status =
             Error::new(Kind::Exhausted, "TEST", "test").retry_after(Duration::from_secs(9)).into_status("/x");
         status.metadata_mut().insert("set-cookie", "a=b".parse().unwrap());
         let response = from_status(status, "/x");
         assert_eq!(response.headers()[header::RETRY_AFTER], "9");
         assert!(!response.headers().contains_key(header::SET_COOKIE));
+        let cleared = "jwttoken=; Path=/; HttpOnly; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+        let mut status = Error::unauthenticated("TEST", "test").into_status("/x");
+        status.metadata_mut().insert("set-cookie", cleared.parse().unwrap());
+        assert_eq!(from_status(status, "/x").headers()[header::SET_COOKIE], cleared);
     }
 
     #[test]

@@ -1,78 +1,24 @@
-//! `chorus role`: what roles there are, and who gets them.
+//! Giving roles and taking them.
 //!
 //! A role is granted in a context: WorkspaceMember of one workspace, PlatformAuditor of everything. The role's definition at
 //! the server says which context it needs, so the flags are checked against it before anything is granted.
 
 use std::collections::BTreeMap;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Args;
 
-use super::user;
+use super::definition;
 use crate::{
     client::{
-        Context, connect,
+        Context,
+        commands::user,
+        connect,
         connect::Session,
         error::{Error, Result},
-        output::{Column, Resource},
         resolve::{self, Reference},
     },
-    proto::v1::{
-        AuthorizationPermission, AuthorizationRole, CreateUserRoleRequest, DeleteUserRoleRequest,
-        ListPermissionsRequest, ListRolesRequest, Role, User,
-    },
+    proto::v1::{AuthorizationRole, CreateUserRoleRequest, DeleteUserRoleRequest, Role, User},
 };
-
-/// `chorus role`.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// List the roles that can be granted
-    List(List),
-    /// List permissions, all or those of one role
-    Permissions(Permissions),
-    /// Give a role to a user
-    ///
-    /// A role about a workspace or a workbench needs to know which one. Platform roles apply to everything.
-    Grant(Grant),
-    /// Take a role from a user
-    ///
-    /// The role is named as it was granted, or by the id of the grant, which `chorus user get` shows in brackets.
-    Revoke(Revoke),
-}
-
-/// `chorus role list`.
-#[derive(Debug, Args)]
-pub struct List {
-    /// Only roles of this scope
-    #[arg(long, value_enum)]
-    scope: Option<Scope>,
-}
-
-/// What a role is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Scope {
-    System,
-    Platform,
-    Workspace,
-    Workbench,
-}
-
-impl Scope {
-    fn name(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::Platform => "platform",
-            Self::Workspace => "workspace",
-            Self::Workbench => "workbench",
-        }
-    }
-}
-
-/// `chorus role permissions`.
-#[derive(Debug, Args)]
-pub struct Permissions {
-    /// Name of the role
-    role: Option<String>,
-}
 
 /// `chorus role grant`.
 #[derive(Debug, Args)]
@@ -144,65 +90,8 @@ impl Place {
     }
 }
 
-impl Command {
-    pub(super) async fn run(self, context: &mut Context) -> Result<()> {
-        match self {
-            Self::List(list) => {
-                let mut roles = roles(&context.session).await?;
-                roles.retain(|role| list.scope.is_none_or(|scope| role.scope == scope.name()));
-                context.printer.list(&roles, &role_columns())
-            }
-            Self::Permissions(command) => command.run(context).await,
-            Self::Grant(grant) => grant.run(context).await,
-            Self::Revoke(revoke) => revoke.run(context).await,
-        }
-    }
-}
-
-async fn roles(session: &Session) -> Result<Vec<AuthorizationRole>> {
-    let call =
-        session.call("list roles", "AuthorizationService/ListRoles", ListRolesRequest {}, async |channel, request| {
-            connect::authorization(channel).list_roles(request).await
-        });
-    Ok(call.await?.result.unwrap_or_default().roles)
-}
-
-/// Whether a role of the user grants a permission that needs no context.
-pub(super) async fn holds(session: &Session, user: &User, permission: &str) -> Result<bool> {
-    let granting = |role: &AuthorizationRole| role.permissions.iter().any(|granted| granted == permission);
-    let held = |role: &AuthorizationRole| user.roles_with_context.iter().any(|held| held.name == role.name);
-    Ok(roles(session).await?.iter().any(|role| granting(role) && held(role)))
-}
-
-/// The role with this name, in any letter case.
-async fn definition(session: &Session, name: &str) -> Result<AuthorizationRole> {
-    let roles = roles(session).await?;
-    roles
-        .into_iter()
-        .find(|role| role.name.eq_ignore_ascii_case(name))
-        .ok_or_else(|| Error::not_found(format!("there is no role {name:?}")).hint("`chorus role list` shows them"))
-}
-
-impl Permissions {
-    async fn run(self, context: &mut Context) -> Result<()> {
-        let session = &context.session;
-        let call = session.call(
-            "list permissions",
-            "AuthorizationService/ListPermissions",
-            ListPermissionsRequest {},
-            async |channel, request| connect::authorization(channel).list_permissions(request).await,
-        );
-        let mut permissions = call.await?.result.unwrap_or_default().permissions;
-        if let Some(name) = &self.role {
-            let role = definition(session, name).await?;
-            permissions.retain(|permission| role.permissions.contains(&permission.name));
-        }
-        context.printer.list(&permissions, &permission_columns())
-    }
-}
-
 impl Grant {
-    async fn run(self, context: &mut Context) -> Result<()> {
+    pub(super) async fn run(self, context: &mut Context) -> Result<()> {
         let session = &context.session;
         let user_id = resolve::user(session, &self.user).await?;
         let role = definition(session, &self.role).await?;
@@ -229,12 +118,14 @@ fn complete(
 ) -> Result<BTreeMap<String, String>> {
     let mut context = BTreeMap::new();
     for dimension in &role.context {
-        let value = match given.remove(dimension) {
-            Some(value) => value,
+        let value = match (given.remove(dimension), role.workspace_id) {
+            (Some(value), _) => value,
+            // there is only one place for a role that belongs to a workspace
+            (None, Some(id)) if dimension == "workspace" => id.to_string(),
             // the one platform role that is about a single user: everybody's own
-            None if role.name == "Authenticated" => user_id.to_string(),
-            None if matches!(role.scope.as_str(), "platform" | "system") => ANY.to_owned(),
-            None => {
+            (None, _) if role.name == "Authenticated" => user_id.to_string(),
+            (None, _) if matches!(role.scope.as_str(), "platform" | "system") => ANY.to_owned(),
+            (None, _) => {
                 return Err(Error::usage(format!("the role {} needs a {dimension}", role.name))
                     .hint(format!("say which one with --{dimension}")));
             }
@@ -249,7 +140,7 @@ fn complete(
 }
 
 impl Revoke {
-    async fn run(self, context: &mut Context) -> Result<()> {
+    pub(super) async fn run(self, context: &mut Context) -> Result<()> {
         let user = user::get(context, &self.user).await?;
         let place = self.place.context(&context.session).await?;
         let grant = find_grant(&user, &self.role, &place)?;
@@ -303,43 +194,6 @@ fn describe(role: &Role) -> String {
     text
 }
 
-impl Resource for AuthorizationRole {
-    const KIND: &'static str = "role";
-    const MESSAGE: &'static str = "chorus.v1.AuthorizationRole";
-
-    fn id(&self) -> String {
-        self.name.clone()
-    }
-}
-
-impl Resource for AuthorizationPermission {
-    const KIND: &'static str = "permission";
-    const MESSAGE: &'static str = "chorus.v1.AuthorizationPermission";
-
-    fn id(&self) -> String {
-        self.name.clone()
-    }
-}
-
-fn role_columns() -> Vec<Column<AuthorizationRole>> {
-    vec![
-        Column::new("name", |r: &AuthorizationRole| r.name.clone()),
-        Column::new("scope", |r: &AuthorizationRole| r.scope.clone()),
-        Column::new("context", |r: &AuthorizationRole| r.context.clone()),
-        Column::new("dynamic", |r: &AuthorizationRole| r.dynamic).wide(),
-        Column::new("description", |r: &AuthorizationRole| r.description.clone()),
-        Column::new("permissions", |r: &AuthorizationRole| r.permissions.len() as u64).wide(),
-    ]
-}
-
-fn permission_columns() -> Vec<Column<AuthorizationPermission>> {
-    vec![
-        Column::new("name", |p: &AuthorizationPermission| p.name.clone()),
-        Column::new("context", |p: &AuthorizationPermission| p.context.clone()),
-        Column::new("description", |p: &AuthorizationPermission| p.description.clone()),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,6 +217,7 @@ mod tests {
         let manager = role("PlatformUserManager", "platform", &["user"]);
         let everything = role("SuperAdmin", "system", &["user", "workspace", "workbench"]);
         let own = role("Authenticated", "platform", &["user"]);
+        let here = AuthorizationRole { workspace_id: Some(5), ..role("Reader", "workspace", &["workspace"]) };
         let table = [
             (&member, map(&[("workspace", "5")]), Some(map(&[("workspace", "5")]))),
             (&member, map(&[("workspace", "*")]), Some(map(&[("workspace", "*")]))),
@@ -372,6 +227,7 @@ mod tests {
             (&manager, map(&[("workspace", "5")]), None),
             (&everything, map(&[]), Some(map(&[("user", "*"), ("workspace", "*"), ("workbench", "*")]))),
             (&own, map(&[]), Some(map(&[("user", "7")]))),
+            (&here, map(&[]), Some(map(&[("workspace", "5")]))),
         ];
         for (role, given, expected) in table {
             assert_eq!(complete(role, given.clone(), 7).ok(), expected, "{} {given:?}", role.name);
