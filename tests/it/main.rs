@@ -21,6 +21,7 @@ mod replicas;
 mod robustness;
 mod roles;
 mod second_factor;
+mod security;
 mod sessions;
 mod settings;
 mod support;
