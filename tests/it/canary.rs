@@ -219,14 +219,26 @@ fn command_line(secrets: &mut Secrets, server: &str, [name, password]: &[String;
     secrets.learn("temporary password on the command line", answer.stdout.trim());
     secrets.said(&answer, "temporary password on the command line");
 
+    let answer = shell.run("token create nightly -vv --scope getMyOwnUser --expires 1h");
+    let token = answer.stdout.trim().to_owned();
+    secrets.learn("API token", &token);
+    secrets.said(&answer, "API token");
+    // how it begins may be shown, the rest never
+    secrets.learn("secret of the API token", token.rsplit_once('_').unwrap().1);
+    for (line, code) in [("whoami -vv", 0), ("token list -vv", 5), ("logout -vv", 5)] {
+        secrets.used(&shell, line, &token, code);
+    }
+    secrets.said(&shell.run("token list -vv -o json"), "");
+    secrets.said(&shell.run("token revoke -vv nightly"), "");
+    secrets.used(&shell, "whoami -vv", &token, 4);
+
     let mut own = Shell::new(server);
     secrets.said(&own.run_with(&format!("login -vv --username {name} --password-stdin"), password), "");
     let new = secrets.plant("new password on the command line");
     secrets.said(&own.run_with("password -vv --password-stdin", &format!("{password}\n{new}\n")), "");
     secrets.said(&own.run("whoami -vv -o json"), "");
     let token = secrets.plant("token in the environment");
-    let answer = own.command("whoami -vv").env("CHORUS_TOKEN", token).stdin(Stdio::null()).output().unwrap();
-    secrets.search("the command line", &String::from_utf8_lossy(&[answer.stdout, answer.stderr].concat()));
+    secrets.used(&own, "whoami -vv", &token, 4);
     [shell, own]
 }
 
@@ -363,6 +375,14 @@ impl Secrets {
     fn said(&mut self, answer: &Answer, allowed: &str) {
         self.search_but("standard output of the command line", answer.stdout.as_bytes(), allowed);
         self.search("standard error of the command line", &answer.stderr);
+    }
+
+    /// Runs a command with a token from the environment.
+    fn used(&mut self, shell: &Shell, line: &str, token: &str, code: i32) {
+        let answer = shell.command(line).env("CHORUS_TOKEN", token).stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&[answer.stdout, answer.stderr].concat()).into_owned();
+        assert_eq!(answer.status.code(), Some(code), "{line}: {text}");
+        self.search("the command line", &text);
     }
 
     fn none_found(&self) {
