@@ -2,6 +2,11 @@
 //!
 //! Hashes are made and compared before the transaction begins: they take long, and on SQLite everybody else who writes
 //! would wait.
+//!
+//! A new password of one's own ends all other sessions (ASVS 5.0, 7.4.3) and keeps the one of the call under its id and
+//! token: the reply that clients know has no place for a new one, and a web client with two calls under way would take the
+//! refusal of the second for the end of its session. A new token comes with every sign-in (7.2.4). So whoever fears that
+//! this very session was copied ends it too, by signing out.
 
 use secrecy::SecretString;
 
