@@ -20,6 +20,7 @@ mod pages;
 mod replicas;
 mod robustness;
 mod roles;
+mod rotation;
 mod second_factor;
 mod sessions;
 mod settings;

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use chorus::server::{
     access::{
-        keyring::Keyring,
+        keyring::{Keyring, Keys},
         throttle::{ACCOUNT_TRIES, Attempt, Device, Door, MOST_KNOWN, PLACE_TRIES, Throttle},
     },
     clock::ManualClock,
@@ -25,8 +25,8 @@ struct World {
 
 async fn in_each_world<F: Future<Output = ()>>(body: impl Fn(Arc<World>) -> F) {
     each_engine(async |db| {
-        let keyring = Keyring::generate(&SeededRandom::new(1), &ManualClock::new(at(0)));
-        body(Arc::new(World { throttle: Throttle::new(db.clone(), &keyring), db })).await;
+        let keys = Keys::fixed(Keyring::generate(&SeededRandom::new(1), &ManualClock::new(at(0))));
+        body(Arc::new(World { throttle: Throttle::new(db.clone(), keys), db })).await;
     })
     .await;
 }

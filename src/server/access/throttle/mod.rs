@@ -42,7 +42,7 @@ mod store;
 
 use std::{
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -57,7 +57,7 @@ use self::{
     bucket::{Bucket, QUIET},
     store::Row,
 };
-use super::keyring::{KEY_BYTES, Keyring, Purpose};
+use super::keyring::{KEY_BYTES, Keys, Purpose};
 use crate::server::{
     db::{Db, Tx},
     error::{Error, Kind, Result},
@@ -81,7 +81,7 @@ const HASH_BYTES: usize = 16;
 /// Counts wrong tries.
 pub struct Throttle {
     db: Db,
-    key: Zeroizing<[u8; KEY_BYTES]>,
+    keys: Arc<Keys>,
     swept: Mutex<Option<DateTime<Utc>>>,
 }
 
@@ -115,11 +115,9 @@ pub struct Attempt {
 }
 
 impl Throttle {
-    /// The throttle over this database. Its key is derived from the one that signs tokens.
-    pub fn new(db: Db, keyring: &Keyring) -> Self {
-        let signing = keyring.newest(Purpose::TokenSigning).map(|key| key.derive(b"chorus throttle 1"));
-        // a keyring has a key for each purpose
-        Self { db, key: signing.unwrap_or_default(), swept: Mutex::new(None) }
+    /// The throttle over this database. Its key is derived from the one that signs tokens; a rotation begins it anew.
+    pub fn new(db: Db, keys: Arc<Keys>) -> Self {
+        Self { db, keys, swept: Mutex::new(None) }
     }
 
     /// Somebody who wants to sign in to the account of this folded user name, which may not exist.
@@ -183,6 +181,13 @@ impl Throttle {
         }
     }
 
+    /// The key of names, addresses and devices.
+    fn key(&self) -> Zeroizing<[u8; KEY_BYTES]> {
+        let signing = self.keys.active(Purpose::TokenSigning);
+        // a keyring has a key for each purpose
+        signing.map(|key| key.derive(b"chorus throttle 1")).unwrap_or_default()
+    }
+
     fn account(&self, username_key: &str) -> String {
         self.hash("account", [&[], username_key.as_bytes()])
     }
@@ -199,7 +204,7 @@ impl Throttle {
     /// What stands for a name or a place in the database. Only the last part varies in length.
     fn hash(&self, kind: &str, [first, last]: [&[u8]; 2]) -> String {
         // HMAC takes keys of any length
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&*self.key) else { return String::new() };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&*self.key()) else { return String::new() };
         for part in [kind.as_bytes(), &[0], first, last] {
             mac.update(part);
         }
