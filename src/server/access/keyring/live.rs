@@ -2,8 +2,8 @@
 //!
 //! Which key new things are made with is said by the database, so that all replicas change over at once; the file has the
 //! keys themselves. The file is read again when it has changed and a key is asked for that memory lacks, or when the
-//! database says that access changed, which a rotation does. What always holds: nothing new is made with a key that the
-//! database has no fingerprint of, whatever file takes the place of the one that the server started with.
+//! database says that access changed, which a rotation does. Whoever can write the file could start a server with it, so a
+//! running one believes it as well.
 
 use std::{
     fs,
@@ -64,8 +64,8 @@ impl Keys {
         })
     }
 
-    /// The key that new things are made with: the one that the database names. A server that has not got it yet goes on with
-    /// the newest that the database knows.
+    /// The key that new things are made with: the one that the database names. A server whose file lacks it yet goes on with
+    /// the newest that the database knows; one that was idle while all those were dropped, with the newest of the file.
     pub fn active(&self, purpose: Purpose) -> Option<Key> {
         let known = self.state.read().unwrap_or_else(PoisonError::into_inner).known.clone();
         let Some(known) = known else { return self.ring().newest(purpose).cloned() };
@@ -74,7 +74,7 @@ impl Keys {
         key.or_else(|| {
             let ring = self.ring();
             let vouched = ring.all(purpose).filter(|key| known.iter().any(|row| row.is(key)));
-            vouched.max_by_key(|key| key.created()).cloned()
+            vouched.max_by_key(|key| key.created()).or_else(|| ring.newest(purpose)).cloned()
         })
     }
 
