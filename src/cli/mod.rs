@@ -1,8 +1,8 @@
 //! The command line: which commands there are, and what runs them.
 //!
 //! ```text
-//! serve, migrate, config, version ──► here, with the server's configuration
-//! all others ───────────────────────► client
+//! serve, migrate, secrets, config, version ──► here, with the server's configuration
+//! all others ────────────────────────────────► client
 //! ```
 //!
 //! What always holds: data goes to standard output, everything else to standard error; exit code 0 is success, 1 a failure,
@@ -21,10 +21,12 @@ use crate::server::config::{self, Loaded, Problems};
 mod client_command;
 mod config_args;
 mod migrate;
+mod secrets;
 mod serve;
 
 pub use client_command::ClientCommand;
 pub use config_args::ConfigArgs;
+pub use secrets::SecretsCommand;
 
 /// Control plane of a trusted research environment: server, operator and admin client in one binary.
 #[derive(Debug, Parser)]
@@ -49,6 +51,9 @@ pub enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Look after the keyring: rotate keys, see what they seal
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Look at the server's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -100,6 +105,7 @@ fn run(command: Command) -> ExitCode {
     let done = match command {
         Command::Serve(args) => serve::serve(&args),
         Command::Migrate { check, config } => migrate::migrate(&config, check),
+        Command::Secrets(command) => command.run(),
         Command::Config(command) => configuration(command),
         Command::Version => print(&format!("chorus {}\n", VERSION.as_str())),
         Command::Client(command) => command.run(),

@@ -8,6 +8,7 @@ pub mod error;
 mod installation;
 pub mod pipeline;
 pub mod random;
+pub mod rotation;
 mod run;
 pub mod services;
 pub mod telemetry;

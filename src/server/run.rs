@@ -122,7 +122,7 @@ impl Server {
             Some(db) => db,
             None => open(&config).await?,
         };
-        let keyring = installation::keyring(&config, &db, &*random, &*clock).await?;
+        let keys = installation::keyring(&config, &db, &*random, &*clock).await?;
 
         let hasher = Hasher::start(random.clone())?;
         let (visitors, first_admin) = users::bootstrap(&db, &config, &hasher, &*clock).await?;
@@ -136,12 +136,12 @@ impl Server {
         };
         let roles = Roles::built_in(config.workspace_admin_can_assign_data_manager);
         let shared = Arc::new(Shared {
-            sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, visitors, roles),
+            sessions: Sessions::new(db.clone(), Tokens::new(keys.clone()), lifetime, visitors, roles),
             cookie: CookiePolicy { same_site: config.cookie_same_site, secure: config.secure_cookie() },
             audit: audit::Writer::start(db.clone()),
             hasher,
-            throttle: Throttle::new(db.clone(), &keyring),
-            sealer: Sealer::new(keyring),
+            throttle: Throttle::new(db.clone(), keys.clone()),
+            sealer: Sealer::new(keys),
             clock: clock.clone(),
             random: random.clone(),
             trusted_proxies: config.trusted_proxies.clone(),

@@ -14,14 +14,18 @@ use std::{
 };
 
 use base64::{Engine as _, alphabet, engine::GeneralPurpose, engine::general_purpose::NO_PAD};
-use chorus::proto::v1::{Credentials, authentication_service_client::AuthenticationServiceClient};
+use chorus::{
+    proto::v1::{Credentials, authentication_service_client::AuthenticationServiceClient},
+    server::clock::{Clock as _, SystemClock},
+};
+use chrono::TimeDelta;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::{
     binary::{ADMIN_PASSWORD, Answer, Server, Shell},
-    postgres,
+    postgres, totp,
 };
 
 /// Files that hold secrets on purpose.
@@ -52,7 +56,11 @@ async fn leave_no_trace(secrets: &mut Secrets, mut server: Server) {
     let admin = signing_in(secrets, &mut rest).await;
     credentials_in_wrong_places(secrets, &rest, &admin).await;
     broken_requests(secrets, &rest).await;
+    // a browser that signs in as somebody else ends the session that it held
+    rest.cookie.clear();
     let changed = passwords(secrets, &rest, &admin).await;
+    second_factor(secrets, &rest, &changed).await;
+    api_token(secrets, &rest, &admin).await;
     over_grpc(secrets, &server.grpc).await;
     let shells = command_line(secrets, &server.grpc, &changed);
 
@@ -186,6 +194,53 @@ async fn passwords(secrets: &mut Secrets, rest: &Rest, admin: &str) -> [String; 
     ["ada".to_owned(), new]
 }
 
+/// A second factor from its making to a sign-in by recovery code. The codes of the app are left out: six digits cannot be
+/// told from other numbers.
+async fn second_factor(secrets: &mut Secrets, rest: &Rest, [name, password]: &[String; 2]) {
+    let credentials = |code: &str| match code {
+        "" => json!({"username": name, "password": password}),
+        code => json!({"username": name, "password": password, "totp": code}),
+    };
+    let sign_in = |code: &str| rest.send(rest.request(Method::POST, "authentication/login", &credentials(code)));
+    let token = sign_in("").await.body["result"]["token"].as_str().unwrap().to_owned();
+    let by_user = |path: &str, body: &Value| rest.send(rest.request(Method::POST, path, body).bearer_auth(&token));
+    let wrong = json!({"password": secrets.plant("wrong password for a second factor")});
+    secrets.refused(&by_user("users/me/totp/reset", &wrong).await, "a second factor with a wrong password");
+    let reply = by_user("users/me/totp/reset", &json!({"password": password})).await;
+    let secret = reply.body["result"]["totpSecret"].as_str().unwrap().to_owned();
+    secrets.learn("secret of the authenticator app", &secret);
+    let codes: Vec<String> = serde_json::from_value(reply.body["result"]["totpRecoveryCodes"].clone()).unwrap();
+    for code in &codes {
+        secrets.learn("recovery code", code);
+        secrets.learn("recovery code without its dashes", &code.replace('-', ""));
+    }
+    let code = totp::code(&secret, SystemClock.now());
+    secrets.accepted(&by_user("users/me/totp/enable", &json!({"totp": code})).await, "a second factor");
+    let wrong = secrets.plant("wrong code");
+    secrets.refused(&sign_in(&wrong).await, "a wrong code");
+    let reply = sign_in(&codes[0]).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    secrets.learn("token after a recovery code", reply.body["result"]["token"].as_str().unwrap());
+    secrets.refused(&sign_in(&codes[0]).await, "a used recovery code");
+    // off again, for the command line
+    let off = json!({"password": password, "totp": codes[1]});
+    assert_eq!(by_user("users/me/totp/reset", &off).await.status, 200);
+}
+
+async fn api_token(secrets: &mut Secrets, rest: &Rest, admin: &str) {
+    let ends = (SystemClock.now() + TimeDelta::hours(1)).to_rfc3339();
+    let body = json!({"name": "canary", "scopes": [{"permission": "getMyOwnUser"}], "expiresAt": ends});
+    let reply = rest.send(rest.request(Method::POST, "tokens", &body).bearer_auth(admin)).await;
+    let token = reply.body["result"]["token"].as_str().unwrap_or_else(|| panic!("{}", reply.text)).to_owned();
+    secrets.learn("API token", &token);
+    let me = |token: &str| rest.client.get(format!("{}/api/rest/v1/users/me", rest.url)).bearer_auth(token);
+    secrets.accepted(&rest.send(me(&token)).await, "a call with an API token");
+    let (most, last) = token.split_at(token.len() - 1);
+    let broken = format!("{most}{}", if last == "a" { "b" } else { "a" });
+    secrets.learn("mistyped API token", &broken);
+    secrets.refused(&rest.send(me(&broken)).await, "a mistyped API token");
+}
+
 async fn over_grpc(secrets: &mut Secrets, address: &str) {
     let channel = tonic::transport::Channel::from_shared(address.to_owned()).unwrap().connect().await.unwrap();
     let mut client = AuthenticationServiceClient::new(channel);
@@ -237,6 +292,17 @@ fn command_line(secrets: &mut Secrets, server: &str, [name, password]: &[String;
     let new = secrets.plant("new password on the command line");
     secrets.said(&own.run_with("password -vv --password-stdin", &format!("{password}\n{new}\n")), "");
     secrets.said(&own.run("whoami -vv -o json"), "");
+    let line = "token create nightly -vv --scope getMyOwnUser --expires 1h -o json";
+    let answer = shell.run(line);
+    let made: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{}", answer.stderr));
+    secrets.learn("API token of the command line", made["token"].as_str().unwrap());
+    secrets.said(&answer, "API token of the command line");
+    let answer = own.run_with("totp enroll -vv --password-stdin -o json", &new);
+    let made: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{}", answer.stderr));
+    for text in texts(&made).into_iter().filter(|text| text.len() > 16) {
+        secrets.learn("second factor of the command line", text);
+    }
+    secrets.said(&answer, "second factor of the command line");
     let token = secrets.plant("token in the environment");
     secrets.used(&own, "whoami -vv", &token, 4);
     [shell, own]
@@ -389,6 +455,16 @@ impl Secrets {
         let mut text = String::new();
         self.found.iter().for_each(|(what, around)| writeln!(text, "  {what}: …{around}…").unwrap());
         assert!(self.found.is_empty(), "{} traces:\n{text}", self.found.len());
+    }
+}
+
+/// Every text in a value.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(fields) => fields.values().flat_map(texts).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -160,6 +160,23 @@ fn a_second_factor() {
 }
 
 #[test]
+fn the_keyring() {
+    let server = Server::start();
+    let mut shell = signed_in(&server);
+    let data = server.data().display().to_string();
+    for line in ["status", "rotate --prepare", "status", "rotate", "status", "rotate --drop-old --prepare"] {
+        shell.run(&format!("secrets {line} --data-dir {data}"));
+    }
+    shell.run("whoami -o name");
+    for line in ["rotate --drop-old", "rotate --drop-old", "status"] {
+        shell.run(&format!("secrets {line} --data-dir {data}"));
+    }
+    shell.run("secrets status --data-dir /nowhere");
+    shell.hide(&data, "<data>");
+    golden("tests/it/data/cli/secrets.txt", &shell.transcript());
+}
+
+#[test]
 fn workspaces_and_members() {
     let server = Server::start();
     let mut shell = signed_in(&server);

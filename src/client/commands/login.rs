@@ -175,8 +175,8 @@ async fn revoke(session: &Session) -> Result<()> {
         });
     match call.await {
         Ok(_) => Ok(()),
-        // a session that is over already needs no end
-        Err(error) if error.exit() == Exit::SignedOut => Ok(()),
+        // a session that is over already needs no end; a token that is none ends nothing
+        Err(error) if error.exit() == Exit::SignedOut && session.source().stated_by().is_none() => Ok(()),
         Err(error) => Err(forget_instead(error)),
     }
 }

@@ -61,7 +61,7 @@ pub struct Revoke {
     #[arg(long)]
     all: bool,
     /// End all of yours but the one of this command
-    #[arg(long, conflicts_with = "all")]
+    #[arg(long, conflicts_with_all = ["all", "user"])]
     others: bool,
     /// Do not ask
     #[arg(short, long)]
@@ -184,9 +184,14 @@ mod tests {
         for good in ["x revoke a b", "x revoke --all", "x revoke --others -y", "x revoke --user ada --all --yes"] {
             assert!(parses(good), "{good}");
         }
-        for bad in
-            ["x revoke", "x revoke --user ada", "x revoke a --all", "x revoke --all --others", "x revoke a --user b"]
-        {
+        for bad in [
+            "x revoke",
+            "x revoke --user ada",
+            "x revoke a --all",
+            "x revoke --all --others",
+            "x revoke --others --user b",
+            "x revoke a --user b",
+        ] {
             assert!(!parses(bad), "{bad}");
         }
     }

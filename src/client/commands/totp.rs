@@ -183,7 +183,9 @@ async fn enable(context: &Context, code: &SecretString) -> Result<()> {
     let call = context.session.call(what, "UserService/EnableTotp", request, async |channel, request| {
         connect::users(channel).enable_totp(request).await
     });
-    call.await.map_err(|error| error.replace_hint(format!("the second factor is as it was: {ENABLE}")))?;
+    call.await.map_err(|error| {
+        error.replace_hint(format!("`chorus whoami` says whether your second factor is on; while it is off, {ENABLE}"))
+    })?;
     say("the second factor is on; your other sessions have ended");
     Ok(())
 }

@@ -198,15 +198,18 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_waits_for_is_not_done() {
         let pool = Pool::with_limits(1, 2).unwrap();
+        let (begin, begun) = std::sync::mpsc::channel::<()>();
         let (go, wait) = std::sync::mpsc::channel::<()>();
-        let first = tokio::spawn(pool.queue(Rank::Known).unwrap().run(move |_| wait.recv().is_ok()));
+        let mut first =
+            Box::pin(pool.queue(Rank::Known).unwrap().run(move |_| begin.send(()).is_ok() && wait.recv().is_ok()));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        begun.recv().unwrap();
         let (asked, told) = std::sync::mpsc::channel::<()>();
         let mut abandoned = Box::pin(pool.queue(Rank::Known).unwrap().run(move |_| asked.send(())));
         assert!(futures_util::poll!(&mut abandoned).is_pending());
         drop(abandoned);
         go.send(()).unwrap();
-        // the first was under way, or is in front; in either case it is done
-        assert!(first.await.unwrap().unwrap());
+        assert!(first.await.unwrap());
         assert_eq!(pool.queue(Rank::Known).unwrap().run(|_| 1).await.unwrap(), 1);
         assert!(told.recv().is_err());
     }

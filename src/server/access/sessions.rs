@@ -364,6 +364,8 @@ impl Sessions {
             Ok((version,)) => {
                 if version != checked.version {
                     self.forget();
+                    // a rotation of the keyring is such a change too
+                    self.tokens.follow(&self.db).await?;
                 }
                 *checked = Checked { at: Some(asked), version, answered: true };
                 Ok(())
@@ -398,6 +400,12 @@ impl Sessions {
         self.kept.keep(generation, id, kept.clone());
         Ok(kept)
     }
+}
+
+/// Tells every replica that a session, user, role, membership or key changes.
+pub async fn access_changed(on: impl Into<On<'_>>) -> Result<()> {
+    sql("UPDATE access_version SET version = version + 1 WHERE id = 1").run(on).await?;
+    Ok(())
 }
 
 /// The role assignments of these users, by user and id.

@@ -1,6 +1,6 @@
 //! Session tokens: how a caller shows which session he speaks for.
 //!
-//! A token is a JWT (RFC 7519), signed with HMAC-SHA-256 under a key of the [`Keyring`], that carries ids only: user,
+//! A token is a JWT (RFC 7519), signed with HMAC-SHA-256 under a key of the keyring ([`Keys`]), that carries ids only: user,
 //! tenant, session. Rights are looked up, never carried, so a token is short and says nothing that can grow old. It
 //! comes in as `Authorization: Bearer` or in the cookie `jwttoken`. What always holds:
 //!
@@ -8,7 +8,7 @@
 //! - the time is the caller's `now`, never the machine's;
 //! - the public text does not tell why a token is bad, except that it has expired.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use http::{
@@ -20,10 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     api_token,
-    keyring::{Keyring, Purpose},
+    keyring::{Keys, Purpose},
 };
 use crate::server::{
     config::CookieSameSite,
+    db::Db,
     error::{Error, Result},
 };
 
@@ -90,24 +91,24 @@ impl From<TokenError> for Error {
 
 /// Signs and checks tokens with the keys of a keyring.
 pub struct Tokens {
-    signing: Option<(String, EncodingKey)>,
-    checking: HashMap<String, DecodingKey>,
+    keys: Arc<Keys>,
     validation: Validation,
 }
 
 impl Tokens {
-    /// Signs with the newest key and checks with every key.
-    pub fn new(keyring: &Keyring) -> Self {
-        let signing = keyring.newest(Purpose::TokenSigning);
-        let signing = signing.map(|key| (key.id().to_owned(), EncodingKey::from_secret(key.expose())));
-        let checking = keyring.all(Purpose::TokenSigning);
-        let checking = checking.map(|key| (key.id().to_owned(), DecodingKey::from_secret(key.expose()))).collect();
+    /// Signs with the active key and checks with every key.
+    pub fn new(keys: Arc<Keys>) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         // the crate would ask the machine for the time; `check_time` asks the caller
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.required_spec_claims.clear();
-        Self { signing, checking, validation }
+        Self { keys, validation }
+    }
+
+    /// Learns from the database which key is active.
+    pub async fn follow(&self, db: &Db) -> Result<()> {
+        self.keys.follow(db).await
     }
 
     /// A token for a session.
@@ -119,11 +120,12 @@ impl Tokens {
         now: DateTime<Utc>,
         expires: DateTime<Utc>,
     ) -> Result<String> {
-        let Some((id, key)) = &self.signing else { return Err(Error::internal("the keyring has no key to sign with")) };
-        let header = Header { kid: Some(id.clone()), ..Header::new(Algorithm::HS256) };
+        let none = || Error::internal("the keyring has no key to sign with");
+        let key = self.keys.active(Purpose::TokenSigning).ok_or_else(none)?;
+        let header = Header { kid: Some(key.id().to_owned()), ..Header::new(Algorithm::HS256) };
         let (iat, exp) = (now.timestamp(), expires.timestamp());
         let claims = Wire { sub: user.to_string().into(), tid: tenant, sid: session.into(), iat, exp };
-        jsonwebtoken::encode(&header, &claims, key).map_err(Error::internal)
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(key.expose())).map_err(Error::internal)
     }
 
     /// The claims of a good token.
@@ -143,8 +145,9 @@ impl Tokens {
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let key = header.kid.and_then(|id| self.checking.get(&id)).ok_or(TokenError::UnknownKey)?;
-        let claims = jsonwebtoken::decode::<Wire<'static>>(token, key, &self.validation).map_err(|error| {
+        let key = header.kid.and_then(|id| self.keys.get(Purpose::TokenSigning, &id)).ok_or(TokenError::UnknownKey)?;
+        let key = DecodingKey::from_secret(key.expose());
+        let claims = jsonwebtoken::decode::<Wire<'static>>(token, &key, &self.validation).map_err(|error| {
             use jsonwebtoken::errors::ErrorKind;
             match error.kind() {
                 ErrorKind::InvalidSignature => TokenError::Signature,
@@ -287,7 +290,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::*;
+    use super::{super::keyring::Keyring, *};
     use crate::server::{
         clock::{Clock as _, ManualClock},
         error::Kind,
@@ -303,7 +306,7 @@ mod tests {
     }
 
     fn tokens() -> Tokens {
-        Tokens::new(&keyring(1))
+        Tokens::new(Keys::fixed(keyring(1)))
     }
 
     fn signed(tokens: &Tokens) -> String {
@@ -349,7 +352,7 @@ mod tests {
         let (message, signature) = good.rsplit_once('.').unwrap();
         let unsigned =
             format!("{}.{}.", BASE64.encode(r#"{"typ":"JWT","alg":"none"}"#), message.split('.').nth(1).unwrap());
-        let stranger = signed(&Tokens::new(&keyring(2)));
+        let stranger = signed(&Tokens::new(Keys::fixed(keyring(2))));
         let sealing = keyring(1).newest(Purpose::Sealing).unwrap().id().to_owned();
         let critical = format!(
             "{}.{}.{signature}",

@@ -25,7 +25,7 @@ mod tx;
 
 pub use engine::{Db, Engine, Options, PoolStats};
 pub use error::{DbError, Result};
-pub use fold::fold;
+pub use fold::{fold, is_invisible};
 pub use migrate::Pending;
 pub use page::{Listed, Page, PageQuery, Sortable};
 pub use sql::{Bind, On, Record, Sql, sql};

@@ -23,7 +23,6 @@ use crate::server::{
         decide::{Target, Visible},
         throttle::{Attempt, Device},
     },
-    db::fold,
     error::{Error, Result},
 };
 
@@ -176,7 +175,7 @@ impl Authorized {
     pub async fn attempt(&self) -> Result<Attempt> {
         let throttle = &self.call.shared.throttle;
         let session = self.session().map(|session| &**session).unwrap_or_default();
-        throttle.admit(throttle.inside(&fold(&self.account().username), session), self.now()).await
+        throttle.admit(throttle.inside(self.id(), session), self.now()).await
     }
 }
 

@@ -4,8 +4,8 @@ use std::{ops::DerefMut, sync::atomic::Ordering};
 
 use super::call::Authorized;
 use crate::server::{
-    access::audit,
-    db::{Db, On, Tx, sql},
+    access::{audit, sessions},
+    db::{Db, On, Tx},
     error::Result,
     pipeline::rpc::When,
 };
@@ -36,7 +36,7 @@ impl Change {
     pub async fn commit(mut self) -> Result<()> {
         let call = self.by.call().clone();
         if self.access_changed {
-            sql("UPDATE access_version SET version = version + 1 WHERE id = 1").run(&mut self.tx).await?;
+            sessions::access_changed(&mut self.tx).await?;
         }
         if call.rpc.audit == When::Always {
             let record = audit::Record::of(&call, self.by.caller(), None);

@@ -22,7 +22,7 @@ use crate::server::{
         caller::Account,
         catalogue::Permission,
         decide::Roles,
-        keyring::Keyring,
+        keyring::{Keyring, Keys},
         password::Hasher,
         seal::Sealer,
         sessions::{Lifetime, Sessions},
@@ -88,14 +88,14 @@ impl World {
             sql(statement).bind(clock.now()).run(&db).await.unwrap();
         }
         let lifetime = Lifetime { idle: TimeDelta::hours(12), absolute: TimeDelta::days(7) };
-        let keyring = Keyring::generate(&*random, &*clock);
+        let keys = Keys::fixed(Keyring::generate(&*random, &*clock));
         let shared = Arc::new(Shared {
-            sessions: Sessions::new(db.clone(), Tokens::new(&keyring), lifetime, 1, Roles::built_in(true)),
+            sessions: Sessions::new(db.clone(), Tokens::new(keys.clone()), lifetime, 1, Roles::built_in(true)),
             cookie: CookiePolicy { same_site: CookieSameSite::Lax, secure: true },
             audit: audit::Writer::start(db.clone()),
             hasher: Hasher::start(random.clone()).unwrap(),
-            throttle: Throttle::new(db.clone(), &keyring),
-            sealer: Sealer::new(keyring),
+            throttle: Throttle::new(db.clone(), keys.clone()),
+            sealer: Sealer::new(keys),
             clock: clock.clone(),
             random,
             trusted_proxies: Vec::new(),

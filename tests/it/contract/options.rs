@@ -60,6 +60,7 @@ fn rpcs_about_credentials_are_closed_to_api_tokens() {
         "TokenService/ListTokens",
         "TokenService/RevokeToken",
         "UserService/EnableTotp",
+        "UserService/ResetPassword",
         "UserService/ResetTotp",
         "UserService/UpdatePassword",
     ];

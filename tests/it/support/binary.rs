@@ -214,6 +214,7 @@ impl Shell {
                 ),
                 (r#""<uuid> +""#, r#""<uuid>""#),
                 (r"chorus/[0-9.]+ tonic/[0-9.]+", "<user agent>"),
+                (r"\b[0-9a-f]{16}\b", "<key id>        "),
                 (r"(?m) +$", ""),
                 (r"(?m)^(! request id: ).+$", "$1<id>"),
                 (r#"("requestId":)"[^"]+""#, r#"$1"<id>""#),

@@ -3,9 +3,12 @@
 //! People are made through the store and signed in by opening a session, since a password costs as much here as it does in
 //! production. Two have one all the same: the administrator of the default tenant and whoever a test signs in itself.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
 
 use chorus::{
@@ -164,14 +167,24 @@ impl TestServer {
         self.database
     }
 
+    /// The keyring file.
+    pub fn keys(&self) -> PathBuf {
+        self.dir.path().join("data/keys")
+    }
+
     /// Another server on the same database, with the same keys and the same time.
     pub async fn replica(&self) -> Self {
-        let keys = self.dir.path().join("data/keys").display().to_string();
+        self.replica_with_keys(self.keys()).await.unwrap()
+    }
+
+    /// The same with its own keyring file.
+    pub async fn replica_with_keys(&self, keys: PathBuf) -> anyhow::Result<Self> {
+        let keys = keys.display().to_string();
         let (config, dir) = (configuration(self.dir.path(), &[("keys", &keys)]), tempfile::tempdir().unwrap());
         let random = Arc::new(SeededRandom::new(seed()));
-        let server = Server::start(config, self.clock.clone(), random, Some(self.db.clone())).await.unwrap();
+        let server = Server::start(config, self.clock.clone(), random, Some(self.db.clone())).await?;
         let channel = Channel::from_shared(format!("http://{}", server.grpc())).unwrap().connect_lazy();
-        Self {
+        Ok(Self {
             db: self.db.clone(),
             clock: self.clock.clone(),
             tenant: self.tenant,
@@ -183,7 +196,7 @@ impl TestServer {
             numbers: AtomicU32::new(1_000_000),
             database: None,
             dir,
-        }
+        })
     }
 
     /// `http://127.0.0.1:<port>`.

@@ -42,7 +42,7 @@ mod store;
 
 use std::{
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -57,7 +57,7 @@ use self::{
     bucket::{Bucket, QUIET},
     store::Row,
 };
-use super::keyring::{KEY_BYTES, Keyring, Purpose};
+use super::keyring::{KEY_BYTES, Keys, Purpose};
 use crate::server::{
     db::{Db, Tx},
     error::{Error, Kind, Result},
@@ -81,7 +81,7 @@ const HASH_BYTES: usize = 16;
 /// Counts wrong tries.
 pub struct Throttle {
     db: Db,
-    key: Zeroizing<[u8; KEY_BYTES]>,
+    keys: Arc<Keys>,
     swept: Mutex<Option<DateTime<Utc>>>,
 }
 
@@ -115,11 +115,9 @@ pub struct Attempt {
 }
 
 impl Throttle {
-    /// The throttle over this database. Its key is derived from the one that signs tokens.
-    pub fn new(db: Db, keyring: &Keyring) -> Self {
-        let signing = keyring.newest(Purpose::TokenSigning).map(|key| key.derive(b"chorus throttle 1"));
-        // a keyring has a key for each purpose
-        Self { db, key: signing.unwrap_or_default(), swept: Mutex::new(None) }
+    /// The throttle over this database. Its key is derived from the one that signs tokens; a rotation begins it anew.
+    pub fn new(db: Db, keys: Arc<Keys>) -> Self {
+        Self { db, keys, swept: Mutex::new(None) }
     }
 
     /// Somebody who wants to sign in to the account of this folded user name, which may not exist.
@@ -131,9 +129,11 @@ impl Throttle {
         Door { account, from: Side::Outside { address, device } }
     }
 
-    /// Somebody who is signed in to that account and shows a secret of it again. A stolen session is a place of its own.
-    pub fn inside(&self, username_key: &str, session: &str) -> Door {
-        let account = self.account(username_key);
+    /// Somebody who is signed in as this user and shows a secret of the account again. A stolen session is a place of its
+    /// own, whatever the account is renamed to meanwhile.
+    pub fn inside(&self, user: i64, session: &str) -> Door {
+        // no user name has a blank
+        let account = self.account(&format!("user {user}"));
         let session = self.place("session", &account, session.as_bytes());
         Door { account, from: Side::Session(session) }
     }
@@ -183,6 +183,13 @@ impl Throttle {
         }
     }
 
+    /// The key of names, addresses and devices.
+    fn key(&self) -> Zeroizing<[u8; KEY_BYTES]> {
+        let signing = self.keys.active(Purpose::TokenSigning);
+        // a keyring has a key for each purpose
+        signing.map(|key| key.derive(b"chorus throttle 1")).unwrap_or_default()
+    }
+
     fn account(&self, username_key: &str) -> String {
         self.hash("account", [&[], username_key.as_bytes()])
     }
@@ -199,7 +206,7 @@ impl Throttle {
     /// What stands for a name or a place in the database. Only the last part varies in length.
     fn hash(&self, kind: &str, [first, last]: [&[u8]; 2]) -> String {
         // HMAC takes keys of any length
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&*self.key) else { return String::new() };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&*self.key()) else { return String::new() };
         for part in [kind.as_bytes(), &[0], first, last] {
             mac.update(part);
         }
@@ -231,7 +238,10 @@ impl Attempt {
             Row { place: place.to_owned(), bucket, known_at }
         };
         let Side::Outside { address, .. } = &door.from else {
-            return Ok(store::save(tx, &door.account, &[settled(&route.place, None)]).await?);
+            // passwords and codes share it: who knows the one must not buy tries for the other
+            let bucket = bucket_of(&rows, &route.place, now).give_back(PLACE_TRIES, now);
+            let row = Row { place: route.place, bucket, known_at: None };
+            return Ok(store::save(tx, &door.account, &[row]).await?);
         };
         let places = [Some(address), device.as_ref()].into_iter().flatten();
         let mut changed: Vec<_> = places.map(|place| settled(place, Some(now))).collect();

@@ -150,7 +150,11 @@ fn device(call: &Authorized, attempt: &Attempt) -> Option<Device> {
 
 /// The one answer to whatever is wrong.
 fn wrong() -> Error {
-    Error::new(Kind::InvalidCredentials, "INVALID_CREDENTIALS", "The user name or the password is wrong.")
+    Error::new(
+        Kind::InvalidCredentials,
+        "INVALID_CREDENTIALS",
+        "The user name, the password or the code is wrong, or the code was used already.",
+    )
 }
 
 /// The password was right, and the account wants more.

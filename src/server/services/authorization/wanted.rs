@@ -7,7 +7,7 @@ use crate::server::{
         catalogue::{Dimension, Permission, ROLES, Scope},
         context::Context,
     },
-    db::fold,
+    db::{fold, is_invisible},
     error::{Error, Result},
 };
 
@@ -118,6 +118,8 @@ pub(super) fn check_name(name: &str) -> Result<()> {
         "is blank, or has white space at an end"
     } else if name.chars().all(|c| c.is_ascii_digit()) {
         "reads as an id, since it is all digits"
+    } else if name == "." || name == ".." {
+        "is a step in a path"
     } else if name.contains(['@', '/', '\\', '*']) {
         "has one of @ / \\ *, with which places are written"
     } else {
@@ -130,13 +132,6 @@ pub(super) fn check_name(name: &str) -> Result<()> {
 pub(super) fn key(name: &str) -> String {
     let seen: String = name.chars().filter(|c| !is_invisible(*c)).collect();
     fold(&seen)
-}
-
-/// Soft hyphen, joiners, marks of direction, fillers and selectors of variants.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{1bca0}'..='\u{1bca3}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Whether a role that comes with the server has this name, or one that reads the same.

@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use crate::server::{
     access::{
         caller::Account,
-        seal::Place,
+        seal::{Place, TOTP_SECRET},
         totp::{Code, RECOVERY_CODES, RecoveryCode, Secret, Typed},
     },
     error::{Error, Result},
@@ -39,7 +39,7 @@ pub struct SetUp {
 pub async fn set_up(change: &mut Change, by: &Authorized, user: i64) -> Result<SetUp> {
     let shared = by.call().shared();
     let secret = Secret::generate(&*shared.random);
-    let sealed = shared.sealer.seal(place(user), secret.expose(), &*shared.random).map_err(Error::internal)?;
+    let sealed = shared.sealer.seal(change, place(user), secret.expose(), &*shared.random).await?;
     store::put_secret(change, by, user, &sealed).await?;
     let codes: Vec<_> = (0..RECOVERY_CODES).map(|_| RecoveryCode::generate(&*shared.random)).collect();
     let hashes: Vec<_> = codes.iter().map(|code| code.hash(user)).collect();
@@ -73,7 +73,7 @@ pub async fn tell(change: &mut Change, by: &Authorized, account: &Account, messa
 
 async fn verify_app(change: &mut Change, by: &Authorized, user: i64, code: Code) -> Result<bool> {
     let Some(stored) = store::secret(change, by, user).await? else { return Ok(false) };
-    let opened = by.call().shared().sealer.open(place(user), &stored.secret).map_err(Error::internal)?;
+    let opened = by.call().shared().sealer.open(place(user), &stored.secret)?;
     let secret = Secret::from_bytes(&opened).ok_or_else(|| Error::internal("a secret for codes has a wrong length"))?;
     match secret.step_of(code, by.now(), stored.last_step) {
         Some(step) => store::use_step(change, by, user, step).await,
@@ -100,5 +100,5 @@ async fn use_recovery_code(
 
 /// Where the secret of a user is stored.
 fn place(user: i64) -> Place {
-    Place { table: "totp_secrets", column: "secret", row: user }
+    Place { column: &TOTP_SECRET, row: user }
 }

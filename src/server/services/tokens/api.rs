@@ -14,7 +14,7 @@ use crate::{
         db::PageQuery,
         error::Result,
         pipeline::{Authorized, Pending, generated::TokenHandlers},
-        services::{paged, row_id, timestamp, wire_id},
+        services::{paged, roles, row_id, timestamp, wire_id},
     },
 };
 
@@ -33,6 +33,10 @@ impl TokenHandlers for Tokens {
     async fn list_tokens(&self, call: Pending, request: v1::ListTokensRequest) -> Result<v1::ListTokensReply> {
         let (call, owner) = admit(&call, request.user_id)?;
         let page = PageQuery::parse(request.pagination.as_ref(), store::SORTABLE)?;
+        if owner != call.id() {
+            let held = roles::of(&self.base.db, owner).await?;
+            roles::may_administer(&call, owner, &held)?;
+        }
         let ended_since = request.with_ended.then(|| call.now() - KEPT_AFTER_END);
         let listed = store::list(&self.base.db, &call, owner, ended_since, &page).await?;
         let pagination = paged(&call, &page, &listed);

@@ -32,7 +32,7 @@ use crate::{
     server::{
         access::{caller::Account, catalogue::Dimension, context::Bound, decide::Assignment},
         config::Config,
-        db::On,
+        db::{On, fold, is_invisible},
         error::{Error, Result},
         pipeline::Authorized,
         services::{Base, roles, timestamp, wire_id},
@@ -135,8 +135,12 @@ fn check_email(email: &str, source: &str, config: &Config) -> Result<()> {
 
 /// Names that would be taken for something else: an id, oneself, a way to write a name, a path.
 fn check_username(name: &str) -> Result<()> {
-    let wrong = if name.chars().any(char::is_whitespace) {
-        "has white space inside"
+    // as it is looked up: a full-width digit is a digit
+    let name = &*fold(name);
+    let wrong = if name.chars().any(|c| c.is_whitespace() || is_invisible(c)) {
+        "has white space inside, or a character that nobody sees"
+    } else if ["system", "me", ".", ".."].contains(&name) {
+        "means something else already"
     } else if name.chars().all(|c| c.is_ascii_digit()) {
         "reads as an id, since it is all digits"
     } else if name.starts_with('@') || name.starts_with("name:") {

@@ -1,4 +1,4 @@
-// The account page: sign in, change the password, set up the second factor, sign out.
+// The account page: sign in, change the password, set up the second factor, see and end sessions, sign out.
 //
 // It speaks to the REST API of the server that it came from, with the session cookie, which scripts cannot read. What
 // always holds: nothing is stored in the browser; secrets are in the page only while they are shown, and never in an
@@ -112,6 +112,7 @@ async function show() {
   at("change-password").hidden = !local;
   at("temporary").hidden = !temporary;
   at("second-factor").hidden = !local || temporary;
+  at("sessions").hidden = me === null || temporary;
   if (me === null) {
     at("username").focus();
     return;
@@ -124,6 +125,9 @@ async function show() {
     ? "It is on: signing in takes a code of your authenticator app. Setting it up anew replaces the app and all recovery codes."
     : "It is off. With it, signing in takes a code of an authenticator app as well, so that your password alone opens nothing.";
   at("set-up-button").textContent = me.totpEnabled ? "Set up anew" : "Set up";
+  if (!temporary) {
+    await showSessions().catch((problem) => (at("sessions").querySelector(".error").textContent = problem.message));
+  }
   if (!local) {
     notice("Your password and second factor are kept by the provider that you signed in with.");
   } else if (temporary) {
@@ -142,7 +146,8 @@ function forget() {
   at("enrolment").hidden = true;
   at("set-up").hidden = false;
   at("app-link").removeAttribute("href");
-  for (const id of ["secret", "recovery-codes", "picture"]) {
+  at("sessions").querySelector(".error").textContent = "";
+  for (const id of ["secret", "recovery-codes", "picture", "session-list", "who-name"]) {
     at(id).replaceChildren();
   }
 }
@@ -214,6 +219,62 @@ onSubmit(at("confirm"), async (fields) => {
   await show();
   notice("The second factor is on. The next sign-in asks for a code.");
 });
+
+/** Lists the sessions, this one first. */
+async function showSessions() {
+  const { sessions } = (await call("GET", "authentication/sessions?pagination.limit=100")).result;
+  sessions.sort((a, b) => Number(b.current) - Number(a.current));
+  at("session-list").replaceChildren(...sessions.map(sessionItem));
+  at("end-others").hidden = sessions.every((session) => session.current);
+}
+
+function sessionItem(session) {
+  const item = document.createElement("li");
+  const text = document.createElement("div");
+  const time = (stamp) => (stamp ? new Date(stamp).toLocaleString() : "–");
+  const name = document.createElement("strong");
+  name.textContent = session.current ? "This session" : session.device || "Unknown device";
+  const facts = document.createElement("p");
+  facts.className = "hint";
+  const from = session.current && session.device ? `${session.device}, ` : "";
+  const lastly = session.current ? "" : `, last used ${time(session.lastSeenAt)}`;
+  facts.textContent = `${from}${session.address || "unknown address"}, since ${time(session.createdAt)}${lastly}`;
+  text.append(name, facts);
+  item.append(text);
+  if (!session.current) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet";
+    button.textContent = "End";
+    button.setAttribute("aria-label", `End the session of ${name.textContent}, since ${time(session.createdAt)}`);
+    button.addEventListener("click", () => endSessions(button, "The session has ended.", () =>
+      call("DELETE", "authentication/sessions/" + encodeURIComponent(session.id))));
+    item.append(button);
+  }
+  return item;
+}
+
+/** Ends sessions by a call, and shows what is left. */
+async function endSessions(button, done, run) {
+  const error = at("sessions").querySelector(".error");
+  error.textContent = "";
+  button.disabled = true;
+  try {
+    await run();
+    await showSessions();
+    notice(done);
+    at("sessions-title").focus();
+  } catch (problem) {
+    if (!(await sessionIsOver(problem))) {
+      error.textContent = problem.message;
+    }
+  } finally {
+    button.disabled = false;
+  }
+}
+
+at("end-others").addEventListener("click", () => endSessions(at("end-others"), "All other sessions have ended.", () =>
+  call("POST", "authentication/sessions/revoke", { exceptCurrent: true })));
 
 at("reveal").addEventListener("change", (event) => showPasswords(event.target.checked));
 

@@ -3,12 +3,12 @@
 //! A text file of lines `purpose id created key`, read at start. What always holds:
 //!
 //! - nobody but the owner can read the file, or the server refuses it;
-//! - a keyring is written whole or not at all, and an existing one is never replaced, so that of several processes that
-//!   start at once all end with the same keys;
+//! - a keyring is written whole or not at all, and a start never replaces an existing one, so that of several processes
+//!   that start at once all end with the same keys; only a rotation does, adding keys before they are used and dropping
+//!   them after;
 //! - keys leave memory when they are dropped and never reach logs: [`fmt::Debug`] shows their ids only.
 
 use std::{
-    collections::BTreeSet,
     fmt, fs, io,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
@@ -17,10 +17,17 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::server::{clock::Clock, random::Random};
+
+mod live;
+pub mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use live::Keys;
 
 const HEADER: &str = "chorus-keyring 1";
 const NOTE: &str =
@@ -44,6 +51,11 @@ impl Purpose {
     /// Every purpose.
     pub const ALL: [Self; 2] = [Self::TokenSigning, Self::Sealing];
 
+    /// The purpose of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+
     /// The name in the file.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,12 +75,18 @@ pub struct Key {
 }
 
 impl Key {
-    fn generate(purpose: Purpose, random: &dyn Random, now: DateTime<Utc>) -> Self {
+    /// A fresh key.
+    pub fn generate(purpose: Purpose, random: &dyn Random, now: DateTime<Utc>) -> Self {
         let mut id = [0; ID_BYTES];
         random.fill(&mut id);
         let mut secret = Zeroizing::new([0; KEY_BYTES]);
         random.fill(&mut *secret);
         Self { purpose, id: hex(&id), created: now.trunc_subsecs(0), secret }
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// The public id, which tokens and sealed values carry.
@@ -79,6 +97,11 @@ impl Key {
     /// When it was made.
     pub fn created(&self) -> DateTime<Utc> {
         self.created
+    }
+
+    /// A public value that only the holder of the key can make, and that says nothing about it.
+    pub fn fingerprint(&self) -> String {
+        hex(&*self.derive(b"chorus keyring fingerprint 1"))
     }
 
     /// The secret itself.
@@ -215,10 +238,7 @@ impl Keyring {
     /// Writes the keyring unless the file exists; says whether it did. After a crash the file is whole or absent.
     pub fn write_new(&self, path: &Path) -> io::Result<bool> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = private_file(folder)?;
-        file.write_all(self.to_text().as_bytes())?;
-        file.as_file().sync_all()?;
-        match file.persist_noclobber(path) {
+        match self.to_private_file(folder)?.persist_noclobber(path) {
             Ok(_) => {}
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(error) => return Err(error.error),
@@ -243,20 +263,44 @@ impl Keyring {
         self.all(purpose).find(|key| key.id == id)
     }
 
-    /// A public value that tells keyrings apart and says nothing about the keys: a digest over the sorted ids, each
-    /// with a digest that only the holder of the key can make.
-    pub fn fingerprint(&self) -> String {
-        let entries: BTreeSet<_> =
-            self.keys.iter().map(|key| (key.purpose.as_str(), key.id.as_str(), proof(key))).collect();
-        let mut digest = Sha256::new();
-        for (purpose, id, proof) in entries {
-            digest.update(purpose);
-            digest.update([0]);
-            digest.update(id);
-            digest.update([0]);
-            digest.update(proof);
+    /// Every key.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter()
+    }
+
+    /// Adds a key. It is the newest of its purpose unless another one is younger.
+    pub fn add(&mut self, key: Key) {
+        self.keys.push(key);
+    }
+
+    /// Removes the key of this id; says whether there was one. The last key of a purpose stays.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let Some(at) = self.keys.iter().position(|key| key.id == id) else { return false };
+        let last = self.all(self.keys[at].purpose).count() == 1;
+        if !last {
+            self.keys.remove(at);
         }
-        hex(&digest.finalize())
+        !last
+    }
+
+    /// Replaces the file by this keyring. After a crash the file is the old one or the new one, whole. It keeps its owner;
+    /// a link stays a link.
+    pub fn replace(&self, path: &Path) -> io::Result<()> {
+        let path = fs::canonicalize(path)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let file = self.to_private_file(folder)?;
+        keep_owner(&path, file.path())?;
+        file.persist(&path).map_err(|error| error.error)?;
+        // the entry of the folder must be on disk as well
+        fs::File::open(folder)?.sync_all()
+    }
+
+    /// The keyring in a file that has no name yet.
+    fn to_private_file(&self, folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+        let mut file = private_file(folder)?;
+        file.write_all(self.to_text().as_bytes())?;
+        file.as_file().sync_all()?;
+        Ok(file)
     }
 
     fn to_text(&self) -> Zeroizing<String> {
@@ -302,7 +346,7 @@ impl Keyring {
 fn parse_key(line: &str) -> Option<Key> {
     let mut parts = line.split(' ');
     let (purpose, id, created, encoded) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let purpose = Purpose::ALL.into_iter().find(|known| known.as_str() == purpose)?;
+    let purpose = Purpose::named(purpose)?;
     let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if parts.next().is_some() || id.len() != 2 * ID_BYTES || !id.bytes().all(lower_hex) {
         return None;
@@ -315,11 +359,6 @@ fn parse_key(line: &str) -> Option<Key> {
     secret.copy_from_slice(&room[..KEY_BYTES]);
     room.zeroize();
     (length == Ok(KEY_BYTES)).then(|| Key { purpose, id: id.to_owned(), created, secret })
-}
-
-/// What only the holder of the key can compute, without use for anything else.
-fn proof(key: &Key) -> [u8; KEY_BYTES] {
-    *key.derive(b"chorus keyring fingerprint 1")
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -339,6 +378,22 @@ fn private_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
+/// Gives a file the owner of another one, which only root needs to do.
+#[cfg(unix)]
+fn keep_owner(of: &Path, to: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (of, now) = (fs::metadata(of)?, fs::metadata(to)?);
+    match (of.uid(), of.gid()) == (now.uid(), now.gid()) {
+        true => Ok(()),
+        false => std::os::unix::fs::chown(to, Some(of.uid()), Some(of.gid())),
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(unix)]
 fn mode(metadata: &fs::Metadata) -> u32 {
     std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
@@ -348,166 +403,4 @@ fn mode(metadata: &fs::Metadata) -> u32 {
 #[cfg(not(unix))]
 fn mode(_: &fs::Metadata) -> u32 {
     0o600
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        os::unix::fs::PermissionsExt as _,
-        sync::{Arc, Barrier},
-    };
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::server::{clock::ManualClock, random::SeededRandom};
-
-    fn clock() -> ManualClock {
-        ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap())
-    }
-
-    fn made(seed: u64) -> Keyring {
-        Keyring::generate(&SeededRandom::new(seed), &clock())
-    }
-
-    #[test]
-    fn a_keyring_is_made_once_and_read_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys");
-        assert!(Keyring::load(&path).unwrap().is_none());
-        let first = Keyring::load_or_create(&path, &SeededRandom::new(1), &clock()).unwrap();
-        let second = Keyring::load_or_create(&path, &SeededRandom::new(2), &clock()).unwrap();
-        assert_eq!(first.fingerprint(), second.fingerprint());
-        assert_eq!(*first.to_text(), *second.to_text());
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(!made(3).write_new(&path).unwrap(), "an existing keyring stays");
-        assert_eq!(Keyring::load(&path).unwrap().unwrap().fingerprint(), first.fingerprint());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
-    }
-
-    #[test]
-    fn processes_that_start_at_once_end_with_one_keyring() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = Arc::new(folder.path().join("keys"));
-        let start = Arc::new(Barrier::new(8));
-        let threads: Vec<_> = (0..8)
-            .map(|seed| {
-                let (path, start) = (path.clone(), start.clone());
-                std::thread::spawn(move || {
-                    start.wait();
-                    Keyring::load_or_create(&path, &SeededRandom::new(seed), &clock()).unwrap().fingerprint()
-                })
-            })
-            .collect();
-        let fingerprints: BTreeSet<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-        assert_eq!(fingerprints.len(), 1);
-    }
-
-    #[test]
-    fn a_keyring_that_others_can_read_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys");
-        made(1).write_new(&path).unwrap();
-        for mode in [0o640, 0o604, 0o620, 0o601] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let error = Keyring::load(&path).unwrap_err();
-            assert!(matches!(error, KeyringError::Exposed { mode: found, .. } if found == mode), "{error}");
-            assert!(error.to_string().contains("chmod 600"), "{error}");
-        }
-        for mode in [0o600, 0o400] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert!(Keyring::load(&path).unwrap().is_some());
-        }
-    }
-
-    #[test]
-    fn a_missing_folder_is_an_error_that_names_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("nowhere/keys");
-        let error = Keyring::load_or_create(&path, &SeededRandom::new(1), &clock()).unwrap_err();
-        assert!(error.to_string().contains("nowhere/keys"), "{error}");
-    }
-
-    #[test]
-    fn damage_is_told_without_the_content() {
-        let good = made(1).to_text().to_string();
-        let lines: Vec<_> = good.lines().collect();
-        let (token, sealing) = (lines[2], lines[3]);
-        for (text, expected) in [
-            (String::new(), Damage::Header),
-            (good.replace("keyring 1", "keyring 2"), Damage::Header),
-            (format!("{HEADER}\n"), Damage::Missing(Purpose::TokenSigning)),
-            (format!("{HEADER}\n{token}\n"), Damage::Missing(Purpose::Sealing)),
-            (format!("{HEADER}\n{token}\n{token}\n{sealing}\n"), Damage::Repeated(3)),
-            (format!("{HEADER}\n\n{token} x\n{sealing}\n"), Damage::Line(3)),
-            (format!("{HEADER}\n{}\n{sealing}\n", &token[..token.len() - 1]), Damage::Line(2)),
-            (format!("{HEADER}\n{token}AAAA\n{sealing}\n"), Damage::Line(2)),
-            (format!("{HEADER}\n{}\n", token.replace("token-signing", "signing")), Damage::Line(2)),
-        ] {
-            assert_eq!(Keyring::parse(&text).unwrap_err(), expected);
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys");
-        made(1).write_new(&path).unwrap();
-        let secret = token.rsplit(' ').next().unwrap();
-        fs::write(&path, good.replace("sealing", "other")).unwrap();
-        let error = Keyring::load(&path).unwrap_err();
-        assert!(!format!("{error} {error:?}").contains(secret));
-        fs::write(&path, vec![b'x'; 2 * MAX_FILE_BYTES as usize]).unwrap();
-        assert!(matches!(Keyring::load(&path), Err(KeyringError::Damaged { what: Damage::Text, .. })));
-    }
-
-    #[test]
-    fn the_newest_key_is_used_and_every_key_is_known() {
-        let time = clock();
-        let mut ring = Keyring::generate(&SeededRandom::new(1), &time);
-        let first = ring.newest(Purpose::TokenSigning).unwrap().id().to_owned();
-        let same = Key::generate(Purpose::TokenSigning, &SeededRandom::new(8), time.now());
-        ring.keys.push(same.clone());
-        assert_eq!(ring.newest(Purpose::TokenSigning).unwrap().id(), same.id());
-        time.advance(chrono::TimeDelta::days(1));
-        let later = Key::generate(Purpose::TokenSigning, &SeededRandom::new(9), time.now());
-        ring.keys.insert(0, later.clone());
-        assert_eq!(ring.newest(Purpose::TokenSigning).unwrap().id(), later.id());
-        assert!(ring.get(Purpose::TokenSigning, &first).is_some());
-        assert!(ring.get(Purpose::Sealing, &first).is_none(), "a key serves one purpose");
-        assert_eq!(ring.all(Purpose::TokenSigning).count(), 3);
-    }
-
-    #[test]
-    fn fingerprints_tell_keyrings_apart_and_ignore_the_order() {
-        let ring = made(1);
-        assert_eq!(ring.fingerprint().len(), 64);
-        let mut turned = ring.clone();
-        turned.keys.reverse();
-        assert_eq!(ring.fingerprint(), turned.fingerprint());
-        let mut other = ring.clone();
-        other.keys[0].secret[0] ^= 1;
-        assert_ne!(ring.fingerprint(), other.fingerprint());
-        assert_ne!(ring.fingerprint(), made(2).fingerprint());
-    }
-
-    #[test]
-    fn debug_shows_ids_only() {
-        let ring = made(1);
-        let shown = format!("{ring:?}");
-        for key in &ring.keys {
-            assert!(shown.contains(key.id()));
-            assert!(!shown.contains(&BASE64.encode(key.expose())));
-        }
-        assert_eq!(shown.matches("secret withheld").count(), 2);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_reads_or_is_refused(text in "(chorus-keyring 1\n)?(.|\n){0,200}") {
-            let _ = Keyring::parse(&text);
-        }
-
-        #[test]
-        fn what_is_written_reads_back(seed: u64) {
-            let text = made(seed).to_text();
-            prop_assert_eq!(&*Keyring::parse(&text).unwrap().to_text(), &*text);
-        }
-    }
 }
