@@ -2,8 +2,9 @@
 //! so that none can be forgotten.
 //!
 //! An answer that needs more than the rest, such as a page with scripts, brings its own `Content-Security-Policy`; what it
-//! brings stays. What always holds: nothing may be framed, have its type guessed, be kept by caches unless it says so, or
-//! tell other sites where it was read.
+//! brings stays. Desktops, which web clients frame, are not served yet; their answers will have to go around this. What
+//! always holds: nothing may be framed, have its type guessed, be kept by caches unless it says so, or tell other sites
+//! where it was read.
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
