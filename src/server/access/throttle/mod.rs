@@ -30,7 +30,9 @@
 //!   tries are counted one by one;
 //! - names of no account are counted in the same way, so that no answer tells who has one;
 //! - a closed bucket refuses the right password too, and costs no hash and no write;
-//! - a success empties the bucket of its place, and takes back its own try from the common one, no other's;
+//! - a sign-in empties the bucket of its place, and takes back its own try from the common one, no other's. Within a session
+//!   a success takes back its own try only: passwords and codes share that bucket, and who knows the one must not buy tries
+//!   for the other;
 //! - names, addresses and devices are stored as hashes under a key of the keyring;
 //! - what nobody touched for an hour is deleted, about once a minute. A row is written per admitted try, of which each costs a
 //!   hash, so there are at most two rows for each hash that the replicas compute in an hour, some ten megabytes
@@ -238,7 +240,6 @@ impl Attempt {
             Row { place: place.to_owned(), bucket, known_at }
         };
         let Side::Outside { address, .. } = &door.from else {
-            // passwords and codes share it: who knows the one must not buy tries for the other
             let bucket = bucket_of(&rows, &route.place, now).give_back(PLACE_TRIES, now);
             let row = Row { place: route.place, bucket, known_at: None };
             return Ok(store::save(tx, &door.account, &[row]).await?);

@@ -13,8 +13,8 @@
 //!
 //! What always holds: a user name is unique among all tenants, whatever its letter case; an account has the role
 //! `Authenticated` for itself from its first moment; whoever is disabled or deleted, or gets another password, is signed
-//! out in the same transaction, and every API token revoked; one active SuperAdmin stays. An account is only deleted with `DeleteUser`: a status of
-//! `deleted` in an update is refused.
+//! out in the same transaction; disabling, deleting and a reset of the password also revoke every API token; one active
+//! SuperAdmin stays. An account is only deleted with `DeleteUser`: a status of `deleted` in an update is refused.
 
 mod accounts;
 mod api;

@@ -51,8 +51,7 @@ impl Users {
         let mut change = self.base.db.begin(call).await?;
         roles::lock_user(&mut change, call.id()).await?;
         if !store::replace_password(&mut change, call, &old, &new).await? {
-            let text = "The password was changed by somebody else meanwhile. Sign in again.";
-            return Err(Error::new(Kind::Conflict, "PASSWORD_CHANGED_MEANWHILE", text));
+            return Err(changed_meanwhile());
         }
         let sessions = &call.call().shared().sessions;
         let session = call.session().map(|session| &**session);
@@ -100,6 +99,12 @@ impl Users {
         change.commit().await?;
         Ok(password)
     }
+}
+
+/// The password that was checked is not the stored one any more.
+pub(super) fn changed_meanwhile() -> Error {
+    let text = "The password was changed by somebody else meanwhile. Sign in again.";
+    Error::new(Kind::Conflict, "PASSWORD_CHANGED_MEANWHILE", text)
 }
 
 fn same_password() -> Error {

@@ -1,13 +1,13 @@
 //! One's own second factor: a new secret, and turning it on.
 //!
-//! What always holds: who turns it off shows the password, and both factors within the last quarter of an hour; who turns
+//! What always holds: who turns it off shows the password, and the second factor within the last quarter of an hour; who turns
 //! it on shows a code of the app; in both cases all other sessions end, and the user is told. A session that somebody
 //! stole is not enough for either.
 
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{INTERNAL, Users, accounts::note, not_found, store};
+use super::{INTERNAL, Users, accounts::note, not_found, passwords::changed_meanwhile, store};
 use crate::{
     proto::v1,
     server::{
@@ -46,8 +46,7 @@ impl Users {
         // the password was checked outside of the transaction
         let user = store::caller_with_password(&mut change, call).await?.ok_or_else(|| not_found(call.id()))?;
         if user.password_hash.as_deref() != Some(&checked) {
-            let text = "The password was changed by somebody else meanwhile. Sign in again.";
-            return Err(Error::new(Kind::Conflict, "PASSWORD_CHANGED_MEANWHILE", text));
+            return Err(changed_meanwhile());
         }
         if user.account.totp_enabled {
             if code.expose_secret().is_empty() {
