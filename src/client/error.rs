@@ -270,7 +270,7 @@ fn hint(error: &Error, status: &Status) -> Option<String> {
         Code::Aborted => Some("it was changed meanwhile; look at it and repeat the command".to_owned()),
         // the text of the server says how long
         Code::ResourceExhausted if error.reason.as_deref() == Some("SIGN_IN_THROTTLED") => {
-            Some("an administrator can let you in at once with `chorus user reset-password`".to_owned())
+            Some("an administrator can let you in at once with `chorus user reset-password NAME`".to_owned())
         }
         Code::ResourceExhausted => metadata(status, "retry-after").map(|after| format!("try again in {after} s")),
         Code::Unimplemented => Some("compare the versions: `chorus version`, `chorus server status`".to_owned()),

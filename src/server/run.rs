@@ -165,7 +165,7 @@ impl Server {
             random,
         })
         .await?;
-        let upkeep = Upkeep::new(db.clone(), clock, holder, services::jobs(&shared)).start(upkeep::TICK);
+        let upkeep = Upkeep::new(db.clone(), clock, holder, services::jobs(&shared, &db)).start(upkeep::TICK);
         let stop = CancellationToken::new();
         let serving = tokio::spawn({
             let (stop, deadline) = (stop.clone(), base.config.shutdown_timeout);

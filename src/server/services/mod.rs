@@ -71,14 +71,24 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
 }
 
 /// What is done every so often, by one replica.
-pub fn jobs(shared: &Arc<Shared>) -> Vec<Job> {
+pub fn jobs(shared: &Arc<Shared>, db: &Db) -> Vec<Job> {
     let hourly = TimeDelta::hours(1);
     let of = shared.clone();
     let sessions = Job::new("remove ended sessions", hourly, move |now| {
         let shared = of.clone();
         async move { shared.sessions.remove_ended(now).await }
     });
-    vec![sessions]
+    let of = db.clone();
+    let tokens = Job::new("remove ended API tokens", hourly, move |now| {
+        let db = of.clone();
+        async move { tokens::remove_ended(&db, now).await }
+    });
+    let of = shared.clone();
+    let tries = Job::new("remove old tries to sign in", TimeDelta::minutes(1), move |now| {
+        let shared = of.clone();
+        async move { shared.throttle.remove_quiet(now).await }
+    });
+    vec![sessions, tokens, tries]
 }
 
 /// The id of a request field as rows have it. No row has an id beyond `i64`, so such an id is not found.

@@ -221,7 +221,7 @@ impl TestServer {
 
     /// What the server does every so often, to be done when a test wants it.
     pub fn upkeep(&self) -> Upkeep {
-        let jobs = services::jobs(self.server.shared());
+        let jobs = services::jobs(self.server.shared(), &self.db);
         Upkeep::new(self.db.clone(), self.clock.clone(), self.random.uuid().to_string(), jobs)
     }
 

@@ -34,7 +34,7 @@
 //!   a success takes back its own try only: passwords and codes share that bucket, and who knows the one must not buy tries
 //!   for the other;
 //! - names, addresses and devices are stored as hashes under a key of the keyring;
-//! - what nobody touched for an hour is deleted, about once a minute. A row is written per admitted try, of which each costs a
+//! - what nobody touched for an hour is deleted, once a minute, by upkeep. A row is written per admitted try, of which each costs a
 //!   hash, so there are at most two rows for each hash that the replicas compute in an hour, some ten megabytes
 //!   per busy core.
 
@@ -42,11 +42,7 @@ mod bucket;
 mod device;
 mod store;
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -75,8 +71,6 @@ pub const KNOWN_FOR: TimeDelta = TimeDelta::days(30);
 pub const MOST_KNOWN: i64 = 20;
 /// The place that stands for all unknown ones.
 const EVERYWHERE: &str = "";
-/// How often a server deletes what is over.
-const SWEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// Bytes of a keyed hash that are kept; two that meet would share a bucket.
 const HASH_BYTES: usize = 16;
 
@@ -84,7 +78,6 @@ const HASH_BYTES: usize = 16;
 pub struct Throttle {
     db: Db,
     keys: Arc<Keys>,
-    swept: Mutex<Option<DateTime<Utc>>>,
 }
 
 /// An account and where somebody who wants in comes from.
@@ -119,7 +112,7 @@ pub struct Attempt {
 impl Throttle {
     /// The throttle over this database. Its key is derived from the one that signs tokens; a rotation begins it anew.
     pub fn new(db: Db, keys: Arc<Keys>) -> Self {
-        Self { db, keys, swept: Mutex::new(None) }
+        Self { db, keys }
     }
 
     /// Somebody who wants to sign in to the account of this folded user name, which may not exist.
@@ -160,7 +153,6 @@ impl Throttle {
         let (route, counted) = door.admit(&rows, now)?;
         store::save(&mut tx, &door.account, &counted).await?;
         tx.commit().await?;
-        self.sweep(now).await;
         Ok(Attempt { door, route, now })
     }
 
@@ -171,18 +163,9 @@ impl Throttle {
         Ok(store::forgive(tx, &account, now).await?)
     }
 
-    /// Deletes what is over, now and then. No try fails for it.
-    async fn sweep(&self, now: DateTime<Utc>) {
-        {
-            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-            if swept.is_some_and(|at| now - at < SWEEP_EVERY) {
-                return;
-            }
-            *swept = Some(now);
-        }
-        if let Err(error) = store::sweep(&self.db, now - QUIET, now - KNOWN_FOR).await {
-            tracing::warn!(target: "chorus::throttle", %error, "old tries were not deleted");
-        }
+    /// Deletes what is over; returns how many rows that were.
+    pub async fn remove_quiet(&self, now: DateTime<Utc>) -> Result<u64> {
+        Ok(store::remove_quiet(&self.db, now - QUIET, now - KNOWN_FOR).await?)
     }
 
     /// The key of names, addresses and devices.

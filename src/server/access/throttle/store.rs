@@ -68,7 +68,7 @@ pub async fn forgive(tx: &mut Tx, account: &str, now: DateTime<Utc>) -> Result<(
 }
 
 /// Deletes the rows without a try since the first moment, unless the place became known after the other.
-pub async fn sweep(db: &Db, quiet_since: DateTime<Utc>, known_since: DateTime<Utc>) -> Result<u64> {
+pub async fn remove_quiet(db: &Db, quiet_since: DateTime<Utc>, known_since: DateTime<Utc>) -> Result<u64> {
     sql("DELETE FROM sign_in_tries WHERE last_at <= $1 AND (known_at IS NULL OR known_at <= $2)")
         .bind(quiet_since)
         .bind(known_since)

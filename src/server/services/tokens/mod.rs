@@ -34,6 +34,7 @@ use crate::{
             scope::{Scope, ScopeError, Scopes},
         },
         config::{Config, Network, duration},
+        db::Db,
         error::{Error, Kind, Result},
         pipeline::{Authorized, Pending},
     },
@@ -80,7 +81,6 @@ impl Tokens {
             let held = roles::of(&mut change, owner).await?;
             roles::may_administer(&call, owner, &held)?;
         }
-        store::forget_ended(&mut change, &call, owner, call.now() - KEPT_AFTER_END).await?;
         if store::count_active(&mut change, &call, owner).await? >= MOST_ACTIVE {
             let text = format!("A user has at most {MOST_ACTIVE} active tokens. Revoke those that nobody needs.");
             return Err(Error::new(Kind::Exhausted, "QUOTA_TOKENS", text));
@@ -132,6 +132,11 @@ impl Tokens {
         let expires_at = ends(&self.base.config, call.now(), request.expires_at.unwrap_or_default())?;
         Ok(Wanted { name, scopes, networks, expires_at })
     }
+}
+
+/// Removes the rows of tokens that ended long ago; returns how many those were.
+pub async fn remove_ended(db: &Db, now: DateTime<Utc>) -> Result<u64> {
+    store::remove_ended(db, now - KEPT_AFTER_END).await
 }
 
 /// Admits the caller to the tokens of this user; of the caller's own when it is 0.

@@ -131,12 +131,7 @@ pub(super) async fn revoke(tx: &mut Tx, by: &Authorized, id: i64) -> Result<()> 
     Ok(())
 }
 
-/// Removes the tokens of a user that ended before this moment.
-pub(super) async fn forget_ended(tx: &mut Tx, _: &Authorized, owner: i64, ended: DateTime<Utc>) -> Result<()> {
-    sql("DELETE FROM api_tokens WHERE user_id = $1 AND (expires_at < $2 OR revoked_at < $2)")
-        .bind(owner)
-        .bind(ended)
-        .run(tx)
-        .await?;
-    Ok(())
+/// Removes the tokens that ended before this moment.
+pub(super) async fn remove_ended(db: &Db, ended: DateTime<Utc>) -> Result<u64> {
+    Ok(sql("DELETE FROM api_tokens WHERE expires_at < $1 OR revoked_at < $1").bind(ended).run(db).await?)
 }
