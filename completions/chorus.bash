@@ -445,7 +445,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__config__subcmd__check)
-            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --insecure-local-runtime --log-format --log-level --metrics --local-user --local-app --local-unattended-timeout --workbench-idle-timeout --workbench-idle-warning --workbench-max-age --workbench-wake-on-open --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -551,6 +551,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --insecure-local-runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -560,6 +564,34 @@ _chorus() {
                     return 0
                     ;;
                 --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-unattended-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-wake-on-open)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -601,7 +633,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__config__subcmd__show)
-            opts="-h --sources --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --sources --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --insecure-local-runtime --log-format --log-level --metrics --local-user --local-app --local-unattended-timeout --workbench-idle-timeout --workbench-idle-warning --workbench-max-age --workbench-wake-on-open --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -707,6 +739,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --insecure-local-runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -716,6 +752,34 @@ _chorus() {
                     return 0
                     ;;
                 --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-unattended-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-wake-on-open)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -835,7 +899,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__migrate)
-            opts="-h --check --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --check --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --insecure-local-runtime --log-format --log-level --metrics --local-user --local-app --local-unattended-timeout --workbench-idle-timeout --workbench-idle-warning --workbench-max-age --workbench-wake-on-open --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -941,6 +1005,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --insecure-local-runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -950,6 +1018,34 @@ _chorus() {
                     return 0
                     ;;
                 --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-unattended-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-wake-on-open)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1593,7 +1689,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__secrets__subcmd__rotate)
-            opts="-h --prepare --drop-old --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --prepare --drop-old --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --insecure-local-runtime --log-format --log-level --metrics --local-user --local-app --local-unattended-timeout --workbench-idle-timeout --workbench-idle-warning --workbench-max-age --workbench-wake-on-open --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1699,6 +1795,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --insecure-local-runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1708,6 +1808,34 @@ _chorus() {
                     return 0
                     ;;
                 --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-unattended-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-wake-on-open)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1735,7 +1863,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__secrets__subcmd__status)
-            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --insecure-local-runtime --log-format --log-level --metrics --local-user --local-app --local-unattended-timeout --workbench-idle-timeout --workbench-idle-warning --workbench-max-age --workbench-wake-on-open --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1841,6 +1969,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --insecure-local-runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1850,6 +1982,34 @@ _chorus() {
                     return 0
                     ;;
                 --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-unattended-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-wake-on-open)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1877,7 +2037,7 @@ _chorus() {
             return 0
             ;;
         chorus__subcmd__serve)
-            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --log-format --log-level --metrics --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
+            opts="-h --config --listen --grpc-listen --public-url --cors-origin --trusted-proxy --request-timeout --shutdown-timeout --data-dir --keys --database-url --database-max-connections --migrate --admin-username --admin-password-file --session-idle-timeout --session-max-lifetime --token-max-lifetime --cookie-secure --cookie-same-site --public-registration --registration-tenant --require-email --workspace-admin-can-assign-data-manager --runtime --insecure-local-runtime --log-format --log-level --metrics --local-user --local-app --local-unattended-timeout --workbench-idle-timeout --workbench-idle-warning --workbench-max-age --workbench-wake-on-open --workspace-creator-is-admin --workspace-creator-is-data-manager --workspace-gid-offset --user-uid-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1983,6 +2143,10 @@ _chorus() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --insecure-local-runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1992,6 +2156,34 @@ _chorus() {
                     return 0
                     ;;
                 --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-unattended-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-idle-warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workbench-wake-on-open)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

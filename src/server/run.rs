@@ -25,11 +25,13 @@ use super::{
         token::{CookiePolicy, Tokens},
     },
     clock::Clock,
-    config::{Config, Runtime},
+    config::Config,
     db::{self, Db},
+    desktops::Desktops,
     installation,
     pipeline::{Gate, Shared},
     random::Random,
+    runtime,
     services::{self, Base, users},
     telemetry::{Connections, Metrics},
     transport::{
@@ -109,11 +111,6 @@ impl Server {
         db: Option<Db>,
         announce: impl FnOnce(&users::FirstAdmin),
     ) -> Result<Self> {
-        if !matches!(config.runtime, Runtime::Auto | Runtime::None) {
-            bail!(
-                "the runtime that `runtime` names is not built yet; use `none` (or `auto`, which means `none` for now)"
-            );
-        }
         let started = clock.now();
         let listeners = Listeners::bind(config.listen, config.grpc_listen).await?;
         let (http, grpc) = (listeners.http_addr()?, listeners.grpc_addr()?);
@@ -142,6 +139,7 @@ impl Server {
             hasher,
             throttle: Throttle::new(db.clone(), keys.clone()),
             sealer: Sealer::new(keys),
+            desktops: Desktops::default(),
             clock: clock.clone(),
             random: random.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
@@ -151,7 +149,8 @@ impl Server {
 
         let holder = random.uuid().to_string();
 
-        let base = Base { db: db.clone(), config: Arc::new(config) };
+        let runtime = runtime::choose(&config)?;
+        let base = Base { db: db.clone(), config: Arc::new(config), runtime };
         let transports = Transports::new(transport::Parts {
             services: services::routes(&Gate::new(shared.clone()), &base, started),
             pages: pages(metrics, db.clone()),

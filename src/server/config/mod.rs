@@ -29,7 +29,7 @@ mod values;
 pub use example::example;
 pub use load::{Effective, Loaded, Sources, load};
 pub use show::show;
-pub use values::{CorsOrigin, DatabaseUrl, LogFilter, Network, PublicUrl};
+pub use values::{AppCommand, CorsOrigin, DatabaseUrl, LogFilter, Network, PublicUrl};
 
 /// The configuration: one field per row of the key table, which says what each means.
 #[derive(Debug, Clone, Deserialize)]
@@ -96,6 +96,8 @@ pub struct Config {
     pub workspace_admin_can_assign_data_manager: bool,
     /// What runs the desktops.
     pub runtime: Runtime,
+    /// Whether the local runtime may run beyond loopback.
+    pub insecure_local_runtime: bool,
     /// Shape of the log.
     pub log_format: LogFormat,
     /// What is logged.
@@ -103,10 +105,45 @@ pub struct Config {
     pub log_level: LogFilter,
     /// Whether `/metrics` answers.
     pub metrics: bool,
+    /// Settings of the local runtime.
+    pub local: Local,
+    /// Settings of workbenches.
+    pub workbench: Workbench,
     /// Settings of workspaces.
     pub workspace: Workspace,
     /// Settings of users.
     pub user: User,
+}
+
+/// Settings of the local runtime.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// The Unix user of desktops when the server runs as root.
+    pub user: String,
+    /// Which command an app runs.
+    #[serde(deserialize_with = "values::many")]
+    pub apps: Vec<AppCommand>,
+    /// A desktop ends when no server asked for it for this long.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub unattended_timeout: Duration,
+}
+
+/// Settings of workbenches.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workbench {
+    /// One that nobody used for this long is stopped; zero: never.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub idle_timeout: Duration,
+    /// How long before that its owner is told; zero: not at all.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub idle_warning: Duration,
+    /// One that was created this long ago is deleted; zero: never.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub max_age: Duration,
+    /// Whether opening one starts it when it was stopped for idleness.
+    pub wake_on_open: bool,
 }
 
 /// Settings of workspaces.

@@ -115,7 +115,7 @@ fn files_are_refused_with_line_key_and_reason() {
         ("log_format: xml\n", "chorus.yaml:1: `log_format`: \"xml\" is not one of auto, human, json"),
         (
             "runtime: kubernetes\n",
-            "chorus.yaml:1: `runtime`: \"kubernetes\" is not built yet; use `none`, without which workspaces are managed but no desktop starts",
+            "chorus.yaml:1: `runtime`: \"kubernetes\" is not built yet; use `local` for evaluation, or `none`",
         ),
         ("workspace: 5\n", "chorus.yaml:1: `workspace`: is a section: write its keys below it, indented"),
         (

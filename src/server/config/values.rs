@@ -106,6 +106,29 @@ impl FromStr for CorsOrigin {
     }
 }
 
+/// Which command an app runs in the local runtime: `IMAGE=COMMAND`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppCommand {
+    /// The name of the app's image, without registry and tag.
+    pub image: String,
+    /// The program and its arguments; never empty.
+    pub command: Vec<String>,
+}
+
+impl FromStr for AppCommand {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shape = "is not IMAGE=COMMAND, such as apps/editor=mousepad";
+        let (image, command) = text.split_once('=').ok_or(shape)?;
+        let (image, command): (_, Vec<_>) = (image.trim(), command.split_whitespace().map(str::to_owned).collect());
+        if image.is_empty() || image.contains(char::is_whitespace) || command.is_empty() {
+            return Err(shape.to_owned());
+        }
+        Ok(Self { image: image.to_owned(), command })
+    }
+}
+
 fn web_url(text: &str) -> Result<Url, String> {
     let shape = "is not a web address: write http:// or https://, a host, and a port if it is not the usual one";
     let url = Url::parse(text).map_err(|_| shape)?;

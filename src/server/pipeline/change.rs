@@ -6,6 +6,7 @@ use super::call::Authorized;
 use crate::server::{
     access::{audit, sessions},
     db::{Db, On, Tx},
+    desktops::{self, Touched},
     error::Result,
     pipeline::rpc::When,
 };
@@ -16,12 +17,13 @@ pub struct Change {
     tx: Tx,
     by: Authorized,
     access_changed: bool,
+    touched: Touched,
 }
 
 impl Db {
     /// Opens a transaction for the call.
     pub async fn begin(&self, by: &Authorized) -> Result<Change> {
-        Ok(Change { tx: self.transaction().await?, by: by.clone(), access_changed: false })
+        Ok(Change { tx: self.transaction().await?, by: by.clone(), access_changed: false, touched: Touched::default() })
     }
 }
 
@@ -30,6 +32,12 @@ impl Change {
     /// second.
     pub fn access_changed(&mut self) {
         self.access_changed = true;
+    }
+
+    /// The workspaces, workbenches and app instances that change: those who watch them, and the loop that reconciles them,
+    /// learn of it when this commits.
+    pub fn touched(&mut self) -> &mut Touched {
+        &mut self.touched
     }
 
     /// Commits the change with its record.
@@ -42,7 +50,11 @@ impl Change {
             let record = audit::Record::of(&call, self.by.caller(), None);
             audit::insert(&mut self.tx, &record).await?;
         }
+        desktops::stamp(&mut self.tx, &self.touched).await?;
         self.tx.commit().await?;
+        if !self.touched.is_empty() {
+            call.shared().desktops.tell();
+        }
         call.recorded.store(true, Ordering::Release);
         if self.access_changed {
             call.shared().sessions.forget();

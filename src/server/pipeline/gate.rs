@@ -35,6 +35,7 @@ use crate::server::{
     },
     clock::Clock,
     config::Network,
+    desktops::Desktops,
     error::{Error, Kind, Result},
     random::Random,
     transport::origin::Origin,
@@ -54,6 +55,8 @@ pub struct Shared {
     pub throttle: Throttle,
     /// Secrets that the database keeps.
     pub sealer: Sealer,
+    /// Tells who waits for changes of desktops.
+    pub desktops: Desktops,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and secrets.

@@ -96,6 +96,7 @@ impl World {
             hasher: Hasher::start(random.clone()).unwrap(),
             throttle: Throttle::new(db.clone(), keys.clone()),
             sealer: Sealer::new(keys),
+            desktops: Default::default(),
             clock: clock.clone(),
             random,
             trusted_proxies: Vec::new(),

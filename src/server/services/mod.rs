@@ -31,6 +31,7 @@ use super::{
     db::{Db, Listed, Page},
     error::{Error, Result},
     pipeline::{Authorized, Gate, Shared, generated as guards},
+    runtime::SharedRuntime,
     upkeep::Job,
 };
 use crate::proto::v1::PaginationResult;
@@ -42,6 +43,8 @@ pub struct Base {
     pub db: Db,
     /// The configuration.
     pub config: Arc<Config>,
+    /// What runs the desktops.
+    pub runtime: SharedRuntime,
 }
 
 /// Every service of the contract, each behind the gate.

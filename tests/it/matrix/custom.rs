@@ -136,6 +136,18 @@ pub const EXPECTED: &[Expected] = &[
         admitted: Who::Holders { right: SEE_WORKSPACE, anywhere: &[] },
     },
     Expected {
+        rpc: "WorkbenchService/WatchWorkbenches",
+        variant: "all",
+        request: |_| json!({}),
+        admitted: Who::SignedIn,
+    },
+    Expected {
+        rpc: "WorkbenchService/WatchWorkbenches",
+        variant: "one workspace",
+        request: by_workspace,
+        admitted: Who::Holders { right: SEE_WORKSPACE, anywhere: &[] },
+    },
+    Expected {
         rpc: "WorkspaceServiceInstanceService/ListWorkspaceServiceInstances",
         variant: "all",
         request: |_| json!({}),
@@ -155,6 +167,18 @@ pub const EXPECTED: &[Expected] = &[
     },
     Expected {
         rpc: "AppInstanceService/ListAppInstances",
+        variant: "one workbench",
+        request: |s| json!({"filter": {"workbenchIdsIn": [s.workbench]}}),
+        admitted: Who::Holders { right: SEE_WORKBENCH, anywhere: &[] },
+    },
+    Expected {
+        rpc: "AppInstanceService/WatchAppInstances",
+        variant: "all",
+        request: |_| json!({}),
+        admitted: Who::Holders { right: ACCOUNTS, anywhere: ACCOUNTS },
+    },
+    Expected {
+        rpc: "AppInstanceService/WatchAppInstances",
         variant: "one workbench",
         request: |s| json!({"filter": {"workbenchIdsIn": [s.workbench]}}),
         admitted: Who::Holders { right: SEE_WORKBENCH, anywhere: &[] },
