@@ -32,7 +32,7 @@ use super::{
     pipeline::{Gate, Shared},
     random::Random,
     runtime,
-    services::{self, Base, users},
+    services::{self, Base, feed::Feed, users},
     telemetry::{Connections, Metrics},
     transport::{
         self, Transports,
@@ -150,7 +150,9 @@ impl Server {
         let holder = random.uuid().to_string();
 
         let runtime = runtime::choose(&config)?;
-        let base = Base { db: db.clone(), config: Arc::new(config), runtime };
+        let stop = CancellationToken::new();
+        let feed = Arc::new(Feed::new(db.clone(), shared.desktops.listen(), stop.clone()));
+        let base = Base { db: db.clone(), config: Arc::new(config), runtime, feed };
         let transports = Transports::new(transport::Parts {
             services: services::routes(&Gate::new(shared.clone()), &base, started),
             pages: pages(metrics, db.clone()),
@@ -165,7 +167,6 @@ impl Server {
         })
         .await?;
         let upkeep = Upkeep::new(db.clone(), clock, holder, services::jobs(&shared, &db)).start(upkeep::TICK);
-        let stop = CancellationToken::new();
         let serving = tokio::spawn({
             let (stop, deadline) = (stop.clone(), base.config.shutdown_timeout);
             transport::listen::serve(listeners, transports.http, transports.grpc, stop, deadline)

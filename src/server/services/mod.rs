@@ -8,6 +8,7 @@ pub mod audit;
 pub mod authentication;
 pub mod authorization;
 pub mod devstore;
+pub mod feed;
 pub mod health;
 pub mod notifications;
 pub mod roles;
@@ -45,6 +46,8 @@ pub struct Base {
     pub config: Arc<Config>,
     /// What runs the desktops.
     pub runtime: SharedRuntime,
+    /// Tells those who watch desktops what changed.
+    pub feed: Arc<feed::Feed>,
 }
 
 /// Every service of the contract, each behind the gate.
