@@ -18,8 +18,8 @@ use super::{
     error::Result,
 };
 
-/// Tells this replica that rows changed.
-#[derive(Debug)]
+/// Tells this replica that rows changed. Clones tell, and hear, the same.
+#[derive(Debug, Clone)]
 pub struct Desktops {
     told: watch::Sender<u64>,
 }

@@ -31,7 +31,7 @@ use super::{
     installation,
     pipeline::{Gate, Shared},
     random::Random,
-    runtime,
+    runtime::{self, SharedRuntime},
     services::{self, Base, feed::Feed, users},
     telemetry::{Connections, Metrics},
     transport::{
@@ -58,13 +58,20 @@ pub struct Server {
     health: HealthReporter,
 }
 
+/// What is there before the server starts.
+#[derive(Default)]
+struct Given {
+    db: Option<Db>,
+    runtime: Option<SharedRuntime>,
+}
+
 /// Serves until SIGTERM or SIGINT, then stops gracefully.
 ///
 /// # Errors
 /// When the server cannot start; the text says what to change.
 pub async fn run(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let server = Server::start_with(config, clock, random, None, announce).await?;
+    let server = Server::start_with(config, clock, random, Given::default(), announce).await?;
     tracing::info!(target: "chorus", http = %server.http, grpc = %server.grpc, engine = server.db.engine().name(), "ready");
     tokio::select! {
         _ = terminate.recv() => {}
@@ -96,26 +103,32 @@ fn announce(admin: &users::FirstAdmin) {
 }
 
 impl Server {
-    /// Starts a server. Tests pass a database of their own.
+    /// Starts a server. Tests pass a database and a runtime of their own.
     ///
     /// # Errors
     /// When it cannot start; the text says what to change.
-    pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>, db: Option<Db>) -> Result<Self> {
-        Self::start_with(config, clock, random, db, |_| {}).await
+    pub async fn start(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        db: Option<Db>,
+        runtime: Option<SharedRuntime>,
+    ) -> Result<Self> {
+        Self::start_with(config, clock, random, Given { db, runtime }, |_| {}).await
     }
 
     async fn start_with(
         config: Config,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-        db: Option<Db>,
+        given: Given,
         announce: impl FnOnce(&users::FirstAdmin),
     ) -> Result<Self> {
         let started = clock.now();
         let listeners = Listeners::bind(config.listen, config.grpc_listen).await?;
         let (http, grpc) = (listeners.http_addr()?, listeners.grpc_addr()?);
         config.create_data_dir()?;
-        let db = match db {
+        let db = match given.db {
             Some(db) => db,
             None => open(&config).await?,
         };
@@ -149,7 +162,10 @@ impl Server {
 
         let holder = random.uuid().to_string();
 
-        let runtime = runtime::choose(&config)?;
+        let runtime = match given.runtime {
+            Some(runtime) => runtime,
+            None => runtime::choose(&config)?,
+        };
         let stop = CancellationToken::new();
         let feed = Arc::new(Feed::new(db.clone(), shared.desktops.listen(), stop.clone()));
         let base = Base { db: db.clone(), config: Arc::new(config), runtime, feed };

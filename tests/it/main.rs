@@ -21,6 +21,7 @@ mod replicas;
 mod robustness;
 mod roles;
 mod rotation;
+mod runtime_contract;
 mod second_factor;
 mod security;
 mod sessions;

@@ -6,6 +6,8 @@ pub mod contract;
 pub mod golden;
 pub mod postgres;
 #[allow(dead_code, reason = "a harness also offers what the next test needs")]
+pub mod runtime;
+#[allow(dead_code, reason = "a harness also offers what the next test needs")]
 pub mod server;
 pub mod totp;
 pub mod wire;

@@ -21,6 +21,7 @@ use chorus::{
         db::{Db, Json, fold, sql},
         error,
         random::{Random, SeededRandom},
+        runtime::{SharedRuntime, none::Nothing},
         services,
         upkeep::Upkeep,
     },
@@ -49,6 +50,7 @@ pub struct TestServer {
     /// The administrator of the default tenant: `SuperAdmin`, with [`ADMIN_PASSWORD`].
     pub admin: Person,
     server: Server,
+    runtime: SharedRuntime,
     http: reqwest::Client,
     channel: Channel,
     random: SeededRandom,
@@ -122,6 +124,11 @@ impl TestServer {
 
     /// A server on this database, which has the current schema and nothing in it.
     pub async fn with(db: Db, settings: &[(&str, &str)]) -> Self {
+        Self::with_runtime(db, settings, Arc::new(Nothing)).await
+    }
+
+    /// The same with this runtime.
+    pub async fn with_runtime(db: Db, settings: &[(&str, &str)], runtime: SharedRuntime) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new("2026-03-01T08:00:00Z".parse().unwrap()));
         // the first start would do this, with a password that is slow to hash
@@ -134,8 +141,9 @@ impl TestServer {
         // a database with users and without a keyring is not started with
         config.create_data_dir().unwrap();
         Keyring::load_or_create(&config.keys, &SeededRandom::new(seed()), &*clock).unwrap();
+        let random = Arc::new(SeededRandom::new(seed()));
         let server =
-            Server::start(config, clock.clone(), Arc::new(SeededRandom::new(seed())), Some(db.clone())).await.unwrap();
+            Server::start(config, clock.clone(), random, Some(db.clone()), Some(runtime.clone())).await.unwrap();
         // reqwest takes the provider of the process; another test may have been faster
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -147,6 +155,7 @@ impl TestServer {
             tenant,
             admin: nobody,
             server,
+            runtime,
             http,
             channel,
             random: SeededRandom::new(seed()),
@@ -182,7 +191,9 @@ impl TestServer {
         let keys = keys.display().to_string();
         let (config, dir) = (configuration(self.dir.path(), &[("keys", &keys)]), tempfile::tempdir().unwrap());
         let random = Arc::new(SeededRandom::new(seed()));
-        let server = Server::start(config, self.clock.clone(), random, Some(self.db.clone())).await?;
+        let server =
+            Server::start(config, self.clock.clone(), random, Some(self.db.clone()), Some(self.runtime.clone()))
+                .await?;
         let channel = Channel::from_shared(format!("http://{}", server.grpc())).unwrap().connect_lazy();
         Ok(Self {
             db: self.db.clone(),
@@ -190,6 +201,7 @@ impl TestServer {
             tenant: self.tenant,
             admin: self.admin.clone(),
             server,
+            runtime: self.runtime.clone(),
             http: self.http.clone(),
             channel,
             random: SeededRandom::new(seed()),
