@@ -18,6 +18,7 @@ use super::{
     access::{
         audit,
         decide::Roles,
+        kiosk::Kiosk,
         password::Hasher,
         seal::Sealer,
         sessions::{Lifetime, Sessions},
@@ -151,7 +152,8 @@ impl Server {
             audit: audit::Writer::start(db.clone()),
             hasher,
             throttle: Throttle::new(db.clone(), keys.clone()),
-            sealer: Sealer::new(keys),
+            sealer: Sealer::new(keys.clone()),
+            kiosk: Kiosk::new(keys),
             desktops: Desktops::default(),
             clock: clock.clone(),
             random: random.clone(),

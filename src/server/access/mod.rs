@@ -13,6 +13,7 @@ mod escalation;
 pub mod grant;
 mod hash_pool;
 pub mod keyring;
+pub mod kiosk;
 mod memory;
 pub mod password;
 mod password_policy;

@@ -27,6 +27,7 @@ use crate::server::{
     access::{
         address, audit,
         caller::Caller,
+        kiosk::Kiosk,
         password::Hasher,
         seal::Sealer,
         sessions::Sessions,
@@ -55,6 +56,8 @@ pub struct Shared {
     pub throttle: Throttle,
     /// Secrets that the database keeps.
     pub sealer: Sealer,
+    /// Tokens with which app instances sign in their users.
+    pub kiosk: Kiosk,
     /// Tells who waits for changes of desktops.
     pub desktops: Desktops,
     /// The time.

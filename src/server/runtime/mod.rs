@@ -19,6 +19,7 @@ use std::{fmt, sync::Arc};
 use anyhow::bail;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::config::{self, Config};
@@ -187,7 +188,8 @@ pub struct AppSpec {
 }
 
 /// What an app may use, as quantities of Kubernetes. An empty one is not set.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Size of the shared memory.
     pub shm_size: String,

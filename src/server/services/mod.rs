@@ -4,6 +4,8 @@
 //! to messages, `store.rs` its SQL. A handler is called by the pipeline with a caller who is authorized; a change goes
 //! through [`Db::begin`](crate::server::db::Db), which commits it together with its audit record.
 
+pub mod app_instances;
+pub mod apps;
 pub mod audit;
 pub mod authentication;
 pub mod authorization;
@@ -54,7 +56,7 @@ pub struct Base {
 pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Routes {
     let base = || base.clone();
     let mut all = Routes::builder();
-    all.add_service(guards::AppServiceGuard::server(gate, Unbuilt))
+    all.add_service(guards::AppServiceGuard::server(gate, apps::Apps::new(base())))
         .add_service(guards::AppInstanceServiceGuard::server(gate, Unbuilt))
         .add_service(guards::ApprovalRequestServiceGuard::server(gate, Unbuilt))
         .add_service(guards::AuditServiceGuard::server(gate, audit::AuditTrail::new(base())))

@@ -31,6 +31,8 @@ struct Scene {
     workspace: i64,
     /// An API token of that member.
     token: i64,
+    /// An app of the catalogue.
+    app: i64,
 }
 
 /// A request that succeeds.
@@ -47,6 +49,19 @@ const fn fixture(rpc: &'static str, request: fn(&Scene) -> Value, record: &'stat
 }
 
 const FIXTURES: &[Fixture] = &[
+    fixture("AppService/BulkCreateApps", |s| json!({"apps": [app(s.app), app(s.app)]}), "app_count"),
+    fixture(
+        "AppService/CreateApp",
+        |s| app(s.app),
+        "app_description app_id app_image_name app_image_tag app_max_memory app_name app_registry",
+    ),
+    fixture("AppService/DeleteApp", |s| json!({"id": s.app}), "app_id app_name"),
+    fixture("AppService/GetApp", |s| json!({"id": s.app}), ""),
+    fixture(
+        "AppService/UpdateApp",
+        |s| app(s.app),
+        "app_description app_id app_image_name app_image_tag app_max_memory app_name app_registry",
+    ),
     fixture("AuditService/ListActorAudit", |s| json!({"id": s.other.id}), ""),
     fixture("AuditService/ListUserAudit", |s| json!({"id": s.other.id}), ""),
     fixture("AuditService/ListWorkbenchAudit", |_| json!({"id": 7}), ""),
@@ -329,8 +344,15 @@ impl Scene {
             }
             server.call(Some(&caller), &format!("DevstoreService/{rpc}"), entry).await.unwrap();
         }
-        Self { caller, other, grant, session, code, workspace, token }
+        let app = server.app(&caller, "Inkscape", "apps/inkscape", "1.4").await;
+        Self { caller, other, grant, session, code, workspace, token, app }
     }
+}
+
+/// A whole app, as callers send it.
+fn app(id: i64) -> Value {
+    json!({"id": id, "name": "RStudio", "description": "R", "status": "active", "dockerImageRegistry": "registry.example.org",
+        "dockerImageName": "apps/rstudio", "dockerImageTag": "4.4", "maxMemory": "4Gi"})
 }
 
 /// A whole account, as callers send it.

@@ -24,6 +24,8 @@ struct Things {
     defined: String,
     /// An API token of the member.
     token: i64,
+    /// An app of the tenant.
+    app: i64,
 }
 
 /// One request about a thing of another tenant.
@@ -43,6 +45,15 @@ enum Answer {
 
 /// Every built RPC whose request can name a thing by its id.
 const ASKS: &[Ask] = &[
+    Ask { rpc: "AppService/GetApp", request: |t, _| json!({"id": t.app}), answer: Answer::NotFound },
+    Ask { rpc: "AppService/DeleteApp", request: |t, _| json!({"id": t.app}), answer: Answer::NotFound },
+    Ask {
+        rpc: "AppService/UpdateApp",
+        request: |t, _| json!({"id": t.app, "name": "x", "dockerImageName": "x", "dockerImageTag": "x"}),
+        answer: Answer::NotFound,
+    },
+    Ask { rpc: "AppService/ListApps", request: |_, _| json!({}), answer: Answer::Nothing },
+    Ask { rpc: "AppService/ListApps", request: |_, _| json!({"disableGrouping": true}), answer: Answer::Nothing },
     Ask {
         rpc: "AuthenticationService/ListSessions",
         request: |t, _| json!({"userId": t.member.id}),
@@ -239,7 +250,12 @@ const ASKS: &[Ask] = &[
 ];
 
 /// RPCs whose request has a field that looks like an id and names nothing of a tenant.
-const NO_IDS: &[&str] = &["PlatformSettingsService/UpdatePlatformSettings", "UserService/CreateUser"];
+const NO_IDS: &[&str] = &[
+    "AppService/BulkCreateApps",
+    "AppService/CreateApp",
+    "PlatformSettingsService/UpdatePlatformSettings",
+    "UserService/CreateUser",
+];
 
 #[tokio::test]
 async fn a_tenant_is_closed_to_others() {
@@ -353,7 +369,8 @@ async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
     let (session,): (String,) =
         sql("SELECT id FROM sessions WHERE user_id = $1").bind(member.id).one(&server.db).await.unwrap();
     let token = server.api_token(&member, &[]).await.id;
-    Things { workspace, member, role, session, defined, token }
+    let app = server.app(&member, name, "apps/rstudio", "4.4").await;
+    Things { workspace, member, role, session, defined, token, app }
 }
 
 /// What the default tenant holds, in words.
@@ -361,6 +378,7 @@ async fn dump(server: &TestServer) -> Vec<String> {
     let mut all = Vec::new();
     for query in [
         "SELECT CAST(id AS TEXT), username || status || first_name || coalesce(password_hash, '') FROM users WHERE tenant_id = $1 ORDER BY id",
+        "SELECT CAST(id AS TEXT), name || status || docker_image_name FROM apps WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), role || coalesce(workspace, '-') || CAST(user_id AS TEXT) FROM role_assignments WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), name || CAST(permissions AS TEXT) FROM dynamic_roles WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), name || status || coalesce(CAST(deleted_at AS TEXT), '') FROM workspaces WHERE tenant_id = $1 ORDER BY id",

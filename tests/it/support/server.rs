@@ -298,6 +298,24 @@ impl TestServer {
         id
     }
 
+    /// Makes an active app.
+    pub async fn app(&self, owner: &Person, name: &str, image: &str, tag: &str) -> i64 {
+        let (id,): (i64,) =
+            sql("INSERT INTO apps (tenant_id, user_id, name, name_key, status, docker_image_name, docker_image_tag, \
+             created_at, updated_at) VALUES ($1, $2, $3, $4, 'active', $5, $6, $7, $7) RETURNING id")
+            .bind(owner.tenant)
+            .bind(owner.id)
+            .bind(name)
+            .bind(fold(name))
+            .bind(image)
+            .bind(tag)
+            .bind(self.clock.now())
+            .one(&self.db)
+            .await
+            .unwrap();
+        id
+    }
+
     /// Defines a role in a tenant, of a workspace or of the platform.
     pub async fn role(&self, tenant: i64, name: &str, workspace: Option<i64>, permissions: &[&str]) -> i64 {
         let now = self.clock.now();

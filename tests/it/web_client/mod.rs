@@ -4,6 +4,7 @@
 //! for what it looks for: each screen's sequence, the shape of each object, and the cookie as its only credential.
 
 mod admin;
+mod apps;
 mod audit;
 mod browser;
 mod conventions;

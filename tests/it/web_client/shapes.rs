@@ -157,6 +157,40 @@ pub fn workspace(workspace: &Value) -> &Value {
     workspace
 }
 
+/// An app.
+#[track_caller]
+pub fn app(app: &Value) -> &Value {
+    for name in ["id", "tenantId", "userId"] {
+        id(&app[name]);
+    }
+    for name in ["name", "dockerImageName", "dockerImageTag"] {
+        text(&app[name]);
+    }
+    one_of(&app["status"], &["active", "inactive"]);
+    for version in list(&app["groupedVersions"]) {
+        fields(version, &["id", "dockerImageTag"]);
+        id(&version["id"]);
+        text(&version["dockerImageTag"]);
+    }
+    let is_number = |text: &str, units: &[&str]| {
+        let unit = units.iter().find_map(|unit| text.strip_suffix(unit));
+        text.is_empty() || unit.is_some_and(|number| number.parse::<f64>().is_ok())
+    };
+    for name in ["maxCPU", "minCPU"] {
+        assert!(is_number(app[name].as_str().unwrap(), &["m", ""]), "{name} {app}");
+    }
+    for name in ["shmSize", "maxMemory", "minMemory", "maxEphemeralStorage", "minEphemeralStorage"] {
+        assert!(is_number(app[name].as_str().unwrap(), &["Mi", "Gi", "M", "G"]), "{name} {app}");
+    }
+    for name in ["browserConfigURL", "browserConfigJWTURL", "iconURL"] {
+        let text = app[name].as_str().unwrap();
+        assert!(text.is_empty() || text.starts_with("http") || text.starts_with("data:image/"), "{name} {app}");
+    }
+    time(&app["createdAt"]);
+    time(&app["updatedAt"]);
+    app
+}
+
 /// A notification: content and time of reading are there, null when there is nothing to say.
 #[track_caller]
 pub fn notification(notification: &Value) -> &Value {

@@ -28,7 +28,7 @@ async fn what_is_not_built_says_so_in_words() {
 async fn what_is_not_built_is_still_closed_to_visitors() {
     let server = TestServer::configured(SETTINGS).await;
     let visitor = Browser::new(&server);
-    for path in ["apps", "workbenches", "organizations", "workspaces/1/stores"] {
+    for path in ["app-instances", "workbenches", "organizations", "workspaces/1/stores"] {
         visitor.refused(401, Method::GET, path, None).await;
     }
     server.stop().await;
@@ -39,9 +39,6 @@ fn calls() -> Vec<(Method, &'static str, Option<Value>)> {
     let mut calls: Vec<_> = [
         "app-instances",
         "app-instances/1",
-        "apps",
-        "apps?disableGrouping=true",
-        "apps/1",
         "approval-requests/mine/count",
         "approval-requests?pagination.limit=100&filter.workspaceId=1",
         "approval-requests/1",

@@ -1,0 +1,3 @@
+//! App instances: the apps that run, or ran, in a workbench.
+
+pub mod snapshot;
