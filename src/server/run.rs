@@ -51,7 +51,7 @@ pub struct Server {
     grpc: SocketAddr,
     first_admin: Option<users::FirstAdmin>,
     shared: Arc<Shared>,
-    db: Db,
+    base: Base,
     stop: CancellationToken,
     serving: JoinHandle<()>,
     upkeep: upkeep::Running,
@@ -73,7 +73,7 @@ struct Given {
 pub async fn run(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let server = Server::start_with(config, clock, random, Given::default(), announce).await?;
-    tracing::info!(target: "chorus", http = %server.http, grpc = %server.grpc, engine = server.db.engine().name(), "ready");
+    tracing::info!(target: "chorus", http = %server.http, grpc = %server.grpc, engine = server.base.db.engine().name(), "ready");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -184,7 +184,7 @@ impl Server {
             random,
         })
         .await?;
-        let upkeep = Upkeep::new(db.clone(), clock, holder, services::jobs(&shared, &db)).start(upkeep::TICK);
+        let upkeep = Upkeep::new(db.clone(), clock, holder, services::jobs(&shared, &base)).start(upkeep::TICK);
         let serving = tokio::spawn({
             let (stop, deadline) = (stop.clone(), base.config.shutdown_timeout);
             transport::listen::serve(listeners, transports.http, transports.grpc, stop, deadline)
@@ -194,7 +194,7 @@ impl Server {
             grpc,
             first_admin,
             shared,
-            db,
+            base,
             stop,
             serving,
             upkeep,
@@ -218,6 +218,11 @@ impl Server {
         self.first_admin.as_ref()
     }
 
+    /// What its services stand on.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
     /// What calls share.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
@@ -236,7 +241,7 @@ impl Server {
             metrics.abort();
         }
         self.shared.audit.stop().await;
-        self.db.close().await;
+        self.base.db.close().await;
     }
 }
 

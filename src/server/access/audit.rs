@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
 use crate::server::{
-    db::{Db, Json, On, sql},
+    db::{Db, Json, On, Sql, sql},
     error::{Error, Kind, Result},
     pipeline::call::{Call, plain},
 };
@@ -59,6 +59,32 @@ pub struct Record {
     details: serde_json::Map<String, serde_json::Value>,
     repeats: i64,
     created_at: DateTime<Utc>,
+}
+
+/// The actor of what the server does by itself. No account has its id, which is none.
+const SYSTEM: &str = "system";
+
+/// Something that is done without a call of its own: by the server itself, or on the way of another call.
+#[derive(Debug, Clone)]
+pub struct Deed<'a> {
+    /// What is done, as an RPC would call it.
+    pub action: &'static str,
+    /// Who does it; none is the server itself.
+    pub actor: Option<&'a Caller>,
+    /// The tenant of what is acted upon.
+    pub tenant: i64,
+    /// The id under which the log knows the call or the job.
+    pub request_id: Arc<str>,
+    /// The address of the client, if there is one.
+    pub address: Option<IpAddr>,
+    /// The workspace.
+    pub workspace: Option<i64>,
+    /// The workbench.
+    pub workbench: Option<i64>,
+    /// More facts; empty ones are left out.
+    pub details: Vec<(&'static str, String)>,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 impl Record {
@@ -110,6 +136,50 @@ impl Record {
         }
     }
 
+    /// The record of something that succeeded without a call of its own.
+    pub fn of_deed(deed: Deed<'_>) -> Self {
+        let details = deed.details.into_iter().filter(|(_, value)| !value.is_empty());
+        Self {
+            tenant_id: Some(deed.tenant),
+            actor_id: deed.actor.map(Caller::id),
+            actor_username: deed.actor.map_or_else(|| SYSTEM.to_owned(), |actor| actor.account().username.clone()),
+            request_id: deed.request_id,
+            action: deed.action,
+            rpc: "",
+            outcome: "ok",
+            code: 0,
+            workspace_id: deed.workspace,
+            workbench_id: deed.workbench,
+            user_id: None,
+            address: deed.address,
+            description: describe(deed.action, None),
+            details: details.map(|(key, value)| (key.to_owned(), plain(&value).into())).collect(),
+            repeats: 1,
+            created_at: deed.at,
+        }
+    }
+
+    /// Appends the values of the row, in the order of the columns in [`insert_all`].
+    fn values<'a>(&'a self, row: Sql<'a>) -> Sql<'a> {
+        let next = |row: Sql<'a>| row.push(", ");
+        let row = next(row.arg(self.tenant_id));
+        let row = next(row.arg(self.actor_id));
+        let row = next(row.arg(&*self.actor_username));
+        let row = next(row.arg(&*self.request_id));
+        let row = next(row.arg(self.action));
+        let row = next(row.arg(self.rpc));
+        let row = next(row.arg(self.outcome));
+        let row = next(row.arg(self.code));
+        let row = next(row.arg(self.workspace_id));
+        let row = next(row.arg(self.workbench_id));
+        let row = next(row.arg(self.user_id));
+        let row = next(row.arg(self.address.map(|address| address.to_string()).unwrap_or_default()));
+        let row = next(row.arg(&*self.description));
+        let row = next(row.arg(Json(&self.details)));
+        let row = next(row.arg(self.repeats));
+        row.arg(self.created_at)
+    }
+
     /// What makes two refusals equal. Those of visitors are, whatever account they name: how long an answer takes must
     /// not tell whether it exists.
     fn key(&self) -> Key {
@@ -156,28 +226,21 @@ fn describe(action: &str, error: Option<&Error>) -> String {
 }
 
 /// Writes one record.
-pub async fn insert(on: impl Into<On<'_>>, r: &Record) -> Result<()> {
-    sql("INSERT INTO audit_log (tenant_id, actor_id, actor_username, request_id, action, rpc, outcome, code, workspace_id, \
-         workbench_id, user_id, address, description, details, repeats, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)")
-    .bind(r.tenant_id)
-    .bind(r.actor_id)
-    .bind(&*r.actor_username)
-    .bind(&*r.request_id)
-    .bind(r.action)
-    .bind(r.rpc)
-    .bind(r.outcome)
-    .bind(r.code)
-    .bind(r.workspace_id)
-    .bind(r.workbench_id)
-    .bind(r.user_id)
-    .bind(r.address.map(|a| a.to_string()).unwrap_or_default())
-    .bind(&*r.description)
-    .bind(Json(&r.details))
-    .bind(r.repeats)
-    .bind(r.created_at)
-    .run(on)
-    .await?;
+pub async fn insert(on: impl Into<On<'_>>, record: &Record) -> Result<()> {
+    insert_all(on, std::slice::from_ref(record)).await
+}
+
+/// Writes records, some hundreds at most, in one statement.
+pub async fn insert_all(on: impl Into<On<'_>>, records: &[Record]) -> Result<()> {
+    let mut statement =
+        sql("INSERT INTO audit_log (tenant_id, actor_id, actor_username, request_id, action, rpc, outcome, code, \
+         workspace_id, workbench_id, user_id, address, description, details, repeats, created_at) VALUES ");
+    for (index, record) in records.iter().enumerate() {
+        statement = record.values(statement.push(if index == 0 { "(" } else { ", (" })).push(")");
+    }
+    if !records.is_empty() {
+        statement.run(on).await?;
+    }
     Ok(())
 }
 

@@ -42,6 +42,8 @@ pub struct Call {
     pub device: Option<Device>,
     /// Whether the client is a browser, which keeps cookies.
     pub from_browser: bool,
+    /// Whether the client only wants to look: nothing is counted as used, or started, because of this call.
+    pub only_looks: bool,
     /// When the call arrived; every row that the call writes carries this time.
     pub now: DateTime<Utc>,
     pub(super) shared: Arc<Shared>,

@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
@@ -41,6 +41,9 @@ use crate::server::{
     random::Random,
     transport::origin::Origin,
 };
+
+/// The header of clients that only look, such as scripts that poll.
+pub static NO_WAKE: HeaderName = HeaderName::from_static("x-chorus-no-wake");
 
 /// What every call shares.
 pub struct Shared {
@@ -194,6 +197,7 @@ impl Gate {
             user_agent: user_agent.chars().take(256).collect(),
             device: Device::of(headers),
             // browsers name the origin of every write, programs do not
+            only_looks: headers.contains_key(&NO_WAKE),
             from_browser: headers.contains_key(header::ORIGIN),
             now: self.0.clock.now(),
             shared: self.0.clone(),

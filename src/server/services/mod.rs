@@ -19,6 +19,7 @@ pub mod settings;
 pub mod tokens;
 mod unbuilt;
 pub mod users;
+pub mod workbenches;
 pub mod workspaces;
 
 use std::sync::Arc;
@@ -71,7 +72,7 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
         .add_service(guards::TermsOfUseServiceGuard::server(gate, Unbuilt))
         .add_service(guards::TokenServiceGuard::server(gate, tokens::Tokens::new(base())))
         .add_service(guards::UserServiceGuard::server(gate, users::Users::new(base())))
-        .add_service(guards::WorkbenchServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::WorkbenchServiceGuard::server(gate, workbenches::Workbenches::new(base())))
         .add_service(guards::WorkspaceServiceGuard::server(gate, workspaces::Workspaces::new(base())))
         .add_service(guards::WorkspaceFileServiceGuard::server(gate, Unbuilt))
         .add_service(guards::WorkspaceServiceInstanceServiceGuard::server(gate, Unbuilt));
@@ -79,14 +80,14 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
 }
 
 /// What is done every so often, by one replica.
-pub fn jobs(shared: &Arc<Shared>, db: &Db) -> Vec<Job> {
+pub fn jobs(shared: &Arc<Shared>, base: &Base) -> Vec<Job> {
     let hourly = TimeDelta::hours(1);
     let of = shared.clone();
     let sessions = Job::new("remove ended sessions", hourly, move |now| {
         let shared = of.clone();
         async move { shared.sessions.remove_ended(now).await }
     });
-    let of = db.clone();
+    let of = base.db.clone();
     let tokens = Job::new("remove ended API tokens", hourly, move |now| {
         let db = of.clone();
         async move { tokens::remove_ended(&db, now).await }
@@ -96,7 +97,7 @@ pub fn jobs(shared: &Arc<Shared>, db: &Db) -> Vec<Job> {
         let shared = of.clone();
         async move { shared.throttle.remove_quiet(now).await }
     });
-    vec![sessions, tokens, tries]
+    [sessions, tokens, tries].into_iter().chain(workbenches::jobs(shared, base)).collect()
 }
 
 /// The id of a request field as rows have it. No row has an id beyond `i64`, so such an id is not found.

@@ -3,7 +3,7 @@
 
 use crate::server::pipeline::generated::{
     AppInstanceHandlers, ApprovalRequestHandlers, OrganizationHandlers, StewardHandlers, TermsOfUseHandlers,
-    WorkbenchHandlers, WorkspaceFileHandlers, WorkspaceServiceInstanceHandlers,
+    WorkspaceFileHandlers, WorkspaceServiceInstanceHandlers,
 };
 
 /// Such a room.
@@ -15,6 +15,5 @@ impl ApprovalRequestHandlers for Unbuilt {}
 impl OrganizationHandlers for Unbuilt {}
 impl StewardHandlers for Unbuilt {}
 impl TermsOfUseHandlers for Unbuilt {}
-impl WorkbenchHandlers for Unbuilt {}
 impl WorkspaceFileHandlers for Unbuilt {}
 impl WorkspaceServiceInstanceHandlers for Unbuilt {}

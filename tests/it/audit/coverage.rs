@@ -29,6 +29,8 @@ struct Scene {
     session: String,
     /// A workspace, with the entry `theme`, which the platform and the caller have, too. The role `Reader` is there as well.
     workspace: i64,
+    /// A workbench in it.
+    workbench: i64,
     /// An API token of that member.
     token: i64,
     /// An app of the catalogue.
@@ -142,6 +144,42 @@ const FIXTURES: &[Fixture] = &[
         "@user user_id username",
     ),
     fixture("UserService/UpdateUser", |s| account(s.other.id, &s.other.username), "@user user_id username"),
+    fixture(
+        "WorkbenchService/AddUserRoleInWorkbench",
+        |s| json!({"id": s.workbench, "userId": s.other.id, "role": {"name": "WorkbenchMember"}}),
+        "@user @workbench @workspace role user_id workbench_id workbench_name workspace_id",
+    ),
+    fixture(
+        "WorkbenchService/CreateWorkbench",
+        |s| json!({"workspaceId": s.workspace, "name": "Bering"}),
+        "@workbench @workspace workbench_id workbench_name workspace_id",
+    ),
+    fixture(
+        "WorkbenchService/DeleteWorkbench",
+        |s| json!({"id": s.workbench}),
+        "@workbench @workspace workbench_id workbench_name workspace_id",
+    ),
+    fixture("WorkbenchService/GetWorkbench", |s| json!({"id": s.workbench}), ""),
+    fixture(
+        "WorkbenchService/RemoveUserFromWorkbench",
+        |s| json!({"id": s.workbench, "userId": s.other.id}),
+        "@user @workbench @workspace user_id workbench_id workbench_name workspace_id",
+    ),
+    fixture(
+        "WorkbenchService/StartWorkbench",
+        |s| json!({"id": s.workbench}),
+        "@workbench @workspace workbench_id workbench_name workspace_id",
+    ),
+    fixture(
+        "WorkbenchService/StopWorkbench",
+        |s| json!({"id": s.workbench}),
+        "@workbench @workspace workbench_id workbench_name workspace_id",
+    ),
+    fixture(
+        "WorkbenchService/UpdateWorkbench",
+        |s| json!({"id": s.workbench, "name": "Bering"}),
+        "@workbench @workspace workbench_id workbench_name workspace_id",
+    ),
     fixture(
         "WorkspaceService/AddUserRoleInWorkspace",
         |s| json!({"id": s.workspace, "userId": s.other.id, "role": {"name": "WorkspaceGuest"}}),
@@ -329,6 +367,7 @@ impl Scene {
         let other = server.stranger(server.tenant, &[]).await;
         let token = server.api_token(&other, &["createWorkspace"]).await.id;
         let workspace = server.workspace(&caller, "Atlas").await;
+        let workbench = server.workbench(&caller, workspace, "Desk").await;
         let id = workspace.to_string();
         server.give(&other, &[("WorkspaceMember", &[("workspace", &id)])]).await;
         let (grant,): (i64,) = sql("SELECT max(id) FROM role_assignments").one(&server.db).await.unwrap();
@@ -345,7 +384,7 @@ impl Scene {
             server.call(Some(&caller), &format!("DevstoreService/{rpc}"), entry).await.unwrap();
         }
         let app = server.app(&caller, "Inkscape", "apps/inkscape", "1.4").await;
-        Self { caller, other, grant, session, code, workspace, token, app }
+        Self { caller, other, grant, session, code, workspace, workbench, token, app }
     }
 }
 

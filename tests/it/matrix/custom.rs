@@ -403,6 +403,13 @@ pub const EXPECTED: &[Expected] = &[
         request: |s| json!({"userId": s.other.id}),
         admitted: MANAGE_USERS,
     },
+    // members of a workbench; those who run its workspace have no say
+    Expected {
+        rpc: "WorkbenchService/AddUserRoleInWorkbench",
+        variant: "viewer",
+        request: |s| json!({"id": s.workbench, "userId": s.other.id, "role": {"name": "WorkbenchViewer"}}),
+        admitted: Who::Holders { right: &["WorkbenchAdmin", "SuperAdmin"], anywhere: &[] },
+    },
     // members of a workspace
     Expected {
         rpc: "WorkspaceService/AddUserRoleInWorkspace",

@@ -74,6 +74,7 @@ const FRESH_SCENE: &[&str] = &[
     "AuthenticationService/Logout",
     "AuthenticationService/RevokeSessions",
     "UserService/DeleteUser",
+    "WorkbenchService/DeleteWorkbench",
     "WorkspaceService/DeleteWorkspace",
 ];
 

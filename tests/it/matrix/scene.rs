@@ -79,8 +79,8 @@ impl<'a> Scene<'a> {
         let token = server.api_token(&other, &[]).await.id;
         let workspace = server.workspace(&server.admin, "Atlas").await;
         let elsewhere = server.workspace(&server.admin, "Elsewhere").await;
-        // there are no rows of workbenches yet; an id is enough to be bound to
-        let (workbench, other_workbench) = (workspace + 100_000, elsewhere + 100_000);
+        let workbench = server.workbench(&server.admin, workspace, "Desk").await;
+        let other_workbench = server.workbench(&server.admin, elsewhere, "Desk").await;
 
         let (platform_role, workspace_role) = (format!("Inviter {workspace}"), format!("Reader {workspace}"));
         server.role(server.tenant, &platform_role, None, &["listUsers"]).await;

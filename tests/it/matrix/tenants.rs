@@ -15,6 +15,7 @@ use crate::support::{
 /// What there is in the tenant that is asked about.
 struct Things {
     workspace: i64,
+    workbench: i64,
     member: Person,
     /// The assignment of the member's role.
     role: i64,
@@ -86,6 +87,14 @@ const ASKS: &[Ask] = &[
     Ask {
         rpc: "UserService/CreateUserRole",
         request: |t, own| {
+            let context = json!({"workbench": t.workbench.to_string()});
+            json!({"userId": own.member.id, "role": {"name": "WorkbenchMember", "context": context}})
+        },
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "UserService/CreateUserRole",
+        request: |t, own| {
             let context = json!({"workspace": t.workspace.to_string()});
             json!({"userId": own.member.id, "role": {"name": "WorkspaceMember", "context": context}})
         },
@@ -115,6 +124,58 @@ const ASKS: &[Ask] = &[
         rpc: "UserService/ListUsers",
         request: |_, _| json!({"filter": {"search": "rosalind"}}),
         answer: Answer::Nothing,
+    },
+    Ask { rpc: "WorkbenchService/GetWorkbench", request: |t, _| json!({"id": t.workbench}), answer: Answer::NotFound },
+    Ask {
+        rpc: "WorkbenchService/DeleteWorkbench",
+        request: |t, _| json!({"id": t.workbench}),
+        answer: Answer::NotFound,
+    },
+    Ask { rpc: "WorkbenchService/StopWorkbench", request: |t, _| json!({"id": t.workbench}), answer: Answer::NotFound },
+    Ask {
+        rpc: "WorkbenchService/StartWorkbench",
+        request: |t, _| json!({"id": t.workbench}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "WorkbenchService/UpdateWorkbench",
+        request: |t, _| json!({"id": t.workbench, "name": "x"}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "WorkbenchService/CreateWorkbench",
+        request: |t, _| json!({"workspaceId": t.workspace, "name": "x"}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "WorkbenchService/ListWorkbenches",
+        request: |t, _| json!({"filter": {"workspaceIdsIn": [t.workspace]}}),
+        answer: Answer::Nothing,
+    },
+    Ask {
+        rpc: "WorkbenchService/WatchWorkbenches",
+        request: |t, _| json!({"filter": {"workspaceIdsIn": [t.workspace]}}),
+        answer: Answer::Nothing,
+    },
+    Ask {
+        rpc: "WorkbenchService/AddUserRoleInWorkbench",
+        request: |t, own| json!({"id": t.workbench, "userId": own.member.id, "role": {"name": "WorkbenchViewer"}}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "WorkbenchService/AddUserRoleInWorkbench",
+        request: |t, own| json!({"id": own.workbench, "userId": t.member.id, "role": {"name": "WorkbenchViewer"}}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "WorkbenchService/RemoveUserFromWorkbench",
+        request: |t, own| json!({"id": own.workbench, "userId": t.member.id}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "WorkbenchService/RemoveUserFromWorkbench",
+        request: |t, _| json!({"id": t.workbench, "userId": t.member.id}),
+        answer: Answer::NotFound,
     },
     Ask { rpc: "WorkspaceService/GetWorkspace", request: |t, _| json!({"id": t.workspace}), answer: Answer::NotFound },
     Ask {
@@ -321,7 +382,9 @@ fn ids(message: &MessageDescriptor, prefix: &str, depth: usize) -> Vec<String> {
 async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
     let member = server.person_of(tenant, name, &[]).await;
     let workspace = server.workspace(&member, &format!("Workspace of {name}")).await;
+    let workbench = server.workbench(&member, workspace, &format!("Desk of {name}")).await;
     let id = workspace.to_string();
+    server.give(&member, &[("WorkbenchAdmin", &[("workbench", &workbench.to_string())])]).await;
     server.give(&member, &[("WorkspaceMember", &[("workspace", &id)])]).await;
     let (role,): (i64,) =
         sql("SELECT max(id) FROM role_assignments WHERE user_id = $1").bind(member.id).one(&server.db).await.unwrap();
@@ -370,7 +433,7 @@ async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
         sql("SELECT id FROM sessions WHERE user_id = $1").bind(member.id).one(&server.db).await.unwrap();
     let token = server.api_token(&member, &[]).await.id;
     let app = server.app(&member, name, "apps/rstudio", "4.4").await;
-    Things { workspace, member, role, session, defined, token, app }
+    Things { workspace, workbench, member, role, session, defined, token, app }
 }
 
 /// What the default tenant holds, in words.
@@ -379,9 +442,10 @@ async fn dump(server: &TestServer) -> Vec<String> {
     for query in [
         "SELECT CAST(id AS TEXT), username || status || first_name || coalesce(password_hash, '') FROM users WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), name || status || docker_image_name FROM apps WHERE tenant_id = $1 ORDER BY id",
-        "SELECT CAST(id AS TEXT), role || coalesce(workspace, '-') || CAST(user_id AS TEXT) FROM role_assignments WHERE tenant_id = $1 ORDER BY id",
+        "SELECT CAST(id AS TEXT), role || coalesce(workspace, workbench, '-') || CAST(user_id AS TEXT) FROM role_assignments WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), name || CAST(permissions AS TEXT) FROM dynamic_roles WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), name || status || coalesce(CAST(deleted_at AS TEXT), '') FROM workspaces WHERE tenant_id = $1 ORDER BY id",
+        "SELECT CAST(id AS TEXT), name || wanted || coalesce(CAST(deleted_at AS TEXT), '') FROM workbenches WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), key || value FROM devstore WHERE tenant_id = $1 ORDER BY id",
         "SELECT id, coalesce(CAST(read_at AS TEXT), 'unread') FROM notifications WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), actor_username || action FROM audit_log WHERE tenant_id = $1 ORDER BY id",

@@ -233,7 +233,7 @@ impl TestServer {
 
     /// What the server does every so often, to be done when a test wants it.
     pub fn upkeep(&self) -> Upkeep {
-        let jobs = services::jobs(self.server.shared(), &self.db);
+        let jobs = services::jobs(self.server.shared(), self.server.base());
         Upkeep::new(self.db.clone(), self.clock.clone(), self.random.uuid().to_string(), jobs)
     }
 
@@ -313,6 +313,25 @@ impl TestServer {
             .one(&self.db)
             .await
             .unwrap();
+        id
+    }
+
+    /// Makes a workbench that is on its way, without members.
+    pub async fn workbench(&self, owner: &Person, workspace: i64, name: &str) -> i64 {
+        let now = self.clock.now();
+        let (id,): (i64,) = sql(
+            "INSERT INTO workbenches (tenant_id, user_id, workspace_id, name, name_key, active_at, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $6, $6) RETURNING id",
+        )
+        .bind(owner.tenant)
+        .bind(owner.id)
+        .bind(workspace)
+        .bind(name)
+        .bind(fold(name))
+        .bind(now)
+        .one(&self.db)
+        .await
+        .unwrap();
         id
     }
 
@@ -421,7 +440,7 @@ impl TestServer {
         Ok(reply.serialize_with_options(serde_json::value::Serializer, &options).unwrap())
     }
 
-    /// A gRPC call with messages as they are.
+    /// A gRPC call with messages as they are; of a stream, its first message.
     pub async fn send(
         &self,
         by: Option<&Person>,
@@ -435,7 +454,12 @@ impl TestServer {
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name()).parse().unwrap();
         let mut client = tonic::client::Grpc::new(self.channel());
         client.ready().await.unwrap();
-        Ok(client.unary(request, path, Dynamic::new(method.output())).await?.into_inner())
+        let codec = Dynamic::new(method.output());
+        if method.is_server_streaming() {
+            let mut messages = client.server_streaming(request, path, codec).await?.into_inner();
+            return Ok(messages.message().await?.expect("the stream is empty"));
+        }
+        Ok(client.unary(request, path, codec).await?.into_inner())
     }
 }
 

@@ -13,4 +13,5 @@ mod notifications;
 mod session;
 mod shapes;
 mod unbuilt;
+mod workbenches;
 mod workspaces;

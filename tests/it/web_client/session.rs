@@ -22,7 +22,6 @@ pub async fn dashboard(browser: &Browser<'_>) -> (Value, Vec<Value>) {
     let none_yet = [
         "terms-of-use/acceptances/status",
         "terms-of-use/versions/current",
-        "workbenches",
         "app-instances",
         "approval-requests/mine/count",
     ];
@@ -31,6 +30,10 @@ pub async fn dashboard(browser: &Browser<'_>) -> (Value, Vec<Value>) {
     }
     for app in shapes::list(&browser.get("apps").await["result"]["apps"]) {
         shapes::app(app);
+    }
+    let workbenches = browser.get("workbenches").await;
+    for workbench in shapes::list(&workbenches["result"]["workbenches"]) {
+        shapes::workbench(workbench);
     }
     let (roles, permissions, own) = tokio::join!(
         browser.get("authorization/roles"),

@@ -157,6 +157,27 @@ pub fn workspace(workspace: &Value) -> &Value {
     workspace
 }
 
+/// A workbench, which the client calls a session.
+#[track_caller]
+pub fn workbench(workbench: &Value) -> &Value {
+    for name in ["id", "tenantId", "userId", "workspaceId"] {
+        id(&workbench[name]);
+    }
+    text(&workbench["name"]);
+    assert!(workbench["serverPodMessage"].is_string());
+    one_of(&workbench["status"], &["", "active", "inactive", "deleted"]);
+    one_of(&workbench["k8sStatus"], &["", "Running", "Progressing", "Failed"]);
+    let pod = ["", "Waiting", "Starting", "Ready", "Running", "Progressing", "Failing", "Restarting", "Terminating"];
+    let ended = ["Terminated", "Failed", "Unknown"];
+    one_of(&workbench["serverPodStatus"], &pod.into_iter().chain(ended).collect::<Vec<_>>());
+    for name in ["initialResolutionWidth", "initialResolutionHeight"] {
+        assert!(workbench[name].is_u64(), "{workbench}");
+    }
+    time(&workbench["createdAt"]);
+    time(&workbench["updatedAt"]);
+    workbench
+}
+
 /// An app.
 #[track_caller]
 pub fn app(app: &Value) -> &Value {

@@ -47,22 +47,16 @@ fn calls() -> Vec<(Method, &'static str, Option<Value>)> {
         "terms-of-use/acceptances/status",
         "terms-of-use/versions/current",
         "terms-of-use/versions",
-        "workbenches",
-        "workbenches/1",
         "workspaces/1/stores",
         "workspaces/1/files/archive%2Fdir%2F",
         "workspace-service-instances?filter.workspaceIdsIn=1",
     ]
     .map(|path| (Method::GET, path, None))
     .into();
-    let session = json!({ "tenantId": "1", "userId": "1", "workspaceId": "1", "name": "", "status": "active",
-        "initialResolutionWidth": 1920, "initialResolutionHeight": 1080 });
     let instance = json!({ "tenantId": "1", "userId": "1", "workspaceId": "1", "workbenchId": "1", "appId": "1",
         "status": "active" });
     calls.extend([
-        (Method::POST, "workbenches", Some(session)),
         (Method::POST, "app-instances", Some(instance)),
-        (Method::DELETE, "workbenches/1", None),
         (Method::POST, "terms-of-use/acceptances", Some(json!({}))),
         (
             Method::POST,

@@ -95,6 +95,17 @@ pub async fn notify_holders(
     store::insert_for_holders(on, (tenant, role), id, message, content, now).await
 }
 
+/// Tells each of these users something, some hundreds at most, in one statement; each message gets an id made of this one.
+pub async fn notify_each(
+    on: impl Into<On<'_>>,
+    messages: &[(Recipient, String)],
+    id: Uuid,
+    content: Content,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    store::insert_each(on, messages, id, content, now).await
+}
+
 /// The sort names of the list; the first is the default.
 const SORTABLE: &[Sortable] = &[("CREATEDAT", "created_at"), ("ID", "id"), ("MESSAGE", "message")];
 

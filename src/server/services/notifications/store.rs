@@ -43,6 +43,26 @@ pub(super) async fn insert(
     Ok(())
 }
 
+/// Stores a message for each of these recipients.
+pub(super) async fn insert_each(
+    on: impl Into<On<'_>>,
+    messages: &[(Recipient, String)],
+    id: Uuid,
+    content: Content,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut rows = sql("INSERT INTO notifications (id, tenant_id, user_id, message, content, created_at) VALUES ");
+    for (index, (to, message)) in messages.iter().enumerate() {
+        rows = rows.push(if index == 0 { "(" } else { ", (" }).arg(format!("{id}-{index}")).push(", ");
+        rows = rows.arg(to.tenant_id).push(", ").arg(to.user_id).push(", ").arg(&**message).push(", ");
+        rows = rows.arg(Json(content)).push(", ").arg(now).push(")");
+    }
+    if !messages.is_empty() {
+        rows.run(on).await?;
+    }
+    Ok(())
+}
+
 /// Stores the same notification for everybody in the tenant who holds a role.
 pub(super) async fn insert_for_holders(
     on: impl Into<On<'_>>,

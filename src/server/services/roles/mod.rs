@@ -14,6 +14,7 @@
 //! Locks are taken in one order, so that no two transactions wait for each other for ever: workspace, role, super-admins,
 //! user.
 
+pub mod members;
 mod store;
 
 use std::collections::HashMap;
@@ -42,7 +43,7 @@ use crate::{
     },
 };
 
-pub use store::{has_user, has_workspace, remove_all};
+pub use store::{has_user, has_workspace, remove_all, remove_of_workbenches};
 
 /// The role of this name in the caller's tenant. One that an administrator defined stays as it is to the end of the
 /// transaction. Comes after [`lock_workspace`].
@@ -240,10 +241,23 @@ async fn tell(change: &mut Change, by: &Authorized, to: Recipient, message: &str
     notify(&mut *change, to, id, message, Content::RolesChanged, by.now()).await
 }
 
-/// Makes changes of who belongs to a workspace, and of what is kept in it, wait for each other and for its deletion, to
-/// the end of the transaction: nothing is put into a workspace that is being deleted.
+/// Makes changes of who belongs to a workspace or to its workbenches, and of what is kept in it, wait for each other and for
+/// its deletion, to the end of the transaction: nothing is put into a workspace that is being deleted.
 pub async fn lock_workspace(tx: &mut Tx, id: i64) -> Result<()> {
     Ok(tx.lock(&format!("chorus.workspace.{id}")).await?)
+}
+
+/// [`lock_workspace`] for the workspace that a context names, or that holds the workbench it names.
+pub async fn lock_bound(tx: &mut Tx, tenant: i64, context: &Context) -> Result<()> {
+    let workspace = match (context.get(Dimension::Workspace), context.get(Dimension::Workbench)) {
+        (Some(Bound::Id(workspace)), _) => Some(workspace),
+        (None, Some(Bound::Id(workbench))) => store::workspace_of(&mut *tx, tenant, workbench).await?,
+        _ => None,
+    };
+    match workspace {
+        Some(workspace) => lock_workspace(tx, workspace).await,
+        None => Ok(()),
+    }
 }
 
 /// Makes changes of a role that an administrator defined wait for each other and for grants of it, to the end of the
@@ -293,8 +307,7 @@ async fn require_bound(tx: &mut Tx, tenant: i64, context: &Context) -> Result<()
         let Bound::Id(id) = bound else { continue };
         let (exists, reason) = match dimension {
             Dimension::Workspace => (store::has_workspace(&mut *tx, tenant, id).await?, "WORKSPACE_NOT_FOUND"),
-            // no row is a workbench yet
-            Dimension::Workbench => (false, "WORKBENCH_NOT_FOUND"),
+            Dimension::Workbench => (store::workspace_of(&mut *tx, tenant, id).await?.is_some(), "WORKBENCH_NOT_FOUND"),
             Dimension::User => (store::has_user(&mut *tx, tenant, id).await?, "USER_NOT_FOUND"),
         };
         if !exists {

@@ -77,6 +77,15 @@ pub async fn remove_all(tx: &mut Tx, user: i64) -> Result<()> {
     Ok(())
 }
 
+/// Removes everybody's roles in these workbenches, and tells nobody: for workbenches that go.
+pub async fn remove_of_workbenches(tx: &mut Tx, workbenches: &[i64]) -> Result<()> {
+    sql("DELETE FROM role_assignments WHERE 1 = 1")
+        .and_in("workbench", Some(workbenches.iter().map(i64::to_string)))
+        .run(tx)
+        .await?;
+    Ok(())
+}
+
 /// Whether an active user of the tenant may do everything.
 pub async fn has_super_admin(tx: &mut Tx, tenant: i64) -> Result<bool> {
     let found: Option<(i64,)> = sql("SELECT r.id FROM role_assignments r JOIN users u ON u.id = r.user_id \
@@ -116,6 +125,17 @@ pub async fn has_workspace(on: impl Into<On<'_>>, tenant: i64, workspace: i64) -
             .maybe(on)
             .await?;
     Ok(found.is_some())
+}
+
+/// The workspace of a workbench of the tenant that is not deleted.
+pub async fn workspace_of(on: impl Into<On<'_>>, tenant: i64, workbench: i64) -> Result<Option<i64>> {
+    let found: Option<(i64,)> =
+        sql("SELECT workspace_id FROM workbenches WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL")
+            .bind(workbench)
+            .bind(tenant)
+            .maybe(on)
+            .await?;
+    Ok(found.map(|row| row.0))
 }
 
 /// Whether this account may still sign in.

@@ -9,7 +9,10 @@ mod store;
 use super::Base;
 use crate::{
     proto::v1,
-    server::{db::On, error::Result},
+    server::{
+        db::On,
+        error::{Error, Kind, Result},
+    },
 };
 
 /// The service.
@@ -41,6 +44,37 @@ pub async fn limits(on: impl Into<On<'_>>, tenant: i64) -> Result<Limits> {
     Ok(stored.map(|row| row.limits()).unwrap_or_default())
 }
 
+/// A limit of what a user may own, as refusals name it.
+#[derive(Debug)]
+pub struct Quota {
+    reason: &'static str,
+    name: &'static str,
+    /// With its article.
+    thing: &'static str,
+}
+
+impl Quota {
+    /// Workspaces.
+    pub const WORKSPACES: Self =
+        Self { reason: "QUOTA_WORKSPACES", name: "maxWorkspacesPerUser", thing: "a workspace" };
+    /// Workbenches.
+    pub const SESSIONS: Self = Self { reason: "QUOTA_SESSIONS", name: "maxSessionsPerUser", thing: "a workbench" };
+
+    /// Refuses one more than the limit to somebody who owns so many.
+    ///
+    /// # Errors
+    /// 429 naming the quota.
+    pub fn admit(&self, limit: Option<i64>, owned: i64) -> Result<()> {
+        let Some(limit) = limit.filter(|limit| owned >= *limit) else { return Ok(()) };
+        let Self { reason, name, thing } = self;
+        let text = format!(
+            "The quota {name} is {limit}, and you own {owned} already. Delete {thing}, or ask an administrator to raise \
+             the quota."
+        );
+        Err(Error::new(Kind::Exhausted, reason, text))
+    }
+}
+
 /// What an administrator sets.
 struct Wanted {
     title: String,
@@ -63,5 +97,22 @@ impl From<v1::PlatformSettings> for Wanted {
             max_sessions: message.max_sessions_per_user,
             max_app_instances: message.max_app_instances_per_user,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_counts_what_is_there() {
+        for (limit, owned, refused) in
+            [(None, 1000, false), (Some(2), 0, false), (Some(2), 1, false), (Some(2), 2, true), (Some(2), 3, true)]
+        {
+            assert_eq!(Quota::SESSIONS.admit(limit, owned).is_err(), refused, "{limit:?} {owned}");
+        }
+        let error = Quota::WORKSPACES.admit(Some(2), 2).unwrap_err();
+        assert_eq!((error.kind(), error.reason()), (Kind::Exhausted, "QUOTA_WORKSPACES"));
+        assert!(error.message().contains("maxWorkspacesPerUser"));
     }
 }

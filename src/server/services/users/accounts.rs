@@ -16,7 +16,7 @@ use crate::{
         services::{
             devstore,
             notifications::{self, Recipient},
-            roles, second_factor,
+            roles, second_factor, workbenches,
         },
     },
 };
@@ -132,7 +132,7 @@ impl Users {
         Ok(message(&account, &held, &self.base.config))
     }
 
-    /// Deletes an account with what was kept for it. Its row stays for the history, under a name that leaves the old one
+    /// Deletes an account with what was kept for it. What it owns stays, but its workbenches stop. Its row stays for the history, under a name that leaves the old one
     /// free.
     pub(super) async fn delete(&self, call: &Authorized, id: i64) -> Result<()> {
         if id == call.id() {
@@ -152,6 +152,7 @@ impl Users {
         roles::remove_all(&mut change, id).await?;
         devstore::forget_user(&mut change, call.tenant(), id).await?;
         notifications::forget_user(&mut change, id).await?;
+        workbenches::stop_owned(&mut change, call, id).await?;
         self.sign_out(&mut change, call, id).await?;
         roles::keep_super_admin(&mut change, call.tenant(), &held).await?;
         change.access_changed();

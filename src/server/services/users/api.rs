@@ -13,7 +13,6 @@ use crate::{
     server::{
         access::{
             catalogue::{Dimension, Permission},
-            context::Bound,
             decide::Assignment,
         },
         db::{PageQuery, Sortable},
@@ -122,9 +121,7 @@ impl UserHandlers for Users {
         let context = roles::context(&role)?;
 
         let mut change = self.base.db.begin(&call).await?;
-        if let Some(Bound::Id(workspace)) = context.get(Dimension::Workspace) {
-            roles::lock_workspace(&mut change, workspace).await?;
-        }
+        roles::lock_bound(&mut change, call.tenant(), &context).await?;
         let role = roles::find(&mut change, &call, &role.name).await?;
         let row = roles::grant(&mut change, &call, id, &role, context).await?;
         let user = self.reread(&mut change, &call, id).await?;

@@ -11,6 +11,8 @@
 //! - its row stays after deletion for the history, under its name, since names may repeat;
 //! - an owner has at most one main workspace, and not more workspaces than the platform settings allow;
 //! - membership is nothing but role assignments bound to the workspace: with the last one a member is gone;
+//! - what the runtime has to follow (existence, network policy, clipboard) is wanted in the same transaction: of the
+//!   workspace, and of the workbenches that are changed or deleted with it;
 //! - the public catalogue names the contact of a workspace only while that account is active, since nobody else answers.
 
 mod api;
@@ -26,12 +28,15 @@ use crate::{
         },
         config,
         db::{On, Sortable},
-        error::{Error, Kind, Result},
+        desktops,
+        error::{Error, Result},
         pipeline::{Authorized, Change},
         services::{
             Base, authorization, devstore,
             notifications::{Content, Recipient, notify},
-            roles, settings,
+            roles,
+            settings::{self, Quota},
+            workbenches,
         },
     },
 };
@@ -80,10 +85,11 @@ impl Workspaces {
         // creates of one owner wait for each other, so that two at once do not both find room below the limit
         roles::lock_active(&mut change, by).await?;
         let limits = settings::limits(&mut change, by.tenant()).await?;
-        within(limits.workspaces, store::count_owned(&mut change, by).await?)?;
+        Quota::WORKSPACES.admit(limits.workspaces, store::count_owned(&mut change, by).await?)?;
         check_contact(&mut change, by, wanted.contact).await?;
         let workspace = store::insert(&mut change, by, wanted).await?;
         self.appoint_creator(&mut change, by, &workspace).await?;
+        want(&mut change, by, workspace.id).await?;
         record(by, &workspace);
         change.commit().await?;
         Ok(workspace)
@@ -109,12 +115,22 @@ impl Workspaces {
 
     async fn update(&self, by: &Authorized, id: i64, wanted: &Wanted) -> Result<Workspace> {
         let mut change = self.base.db.begin(by).await?;
+        // whether something changed for the runtime is only known while nobody else changes it
+        roles::lock_workspace(&mut change, id).await?;
         let old = store::get(&mut change, by, id).await?.ok_or_else(not_found)?;
         // clients send back what they read: a contact whose account is gone meanwhile must not stop other changes
         if wanted.contact != old.contact_user_id {
             check_contact(&mut change, by, wanted.contact).await?;
         }
         let workspace = store::update(&mut change, by, id, wanted).await?.ok_or_else(not_found)?;
+        let network = |w: &Workspace| (w.network_policy.clone(), w.allowed_fqdns.0.clone());
+        let clipboard_changed = old.clipboard != workspace.clipboard;
+        if clipboard_changed || network(&old) != network(&workspace) {
+            want(&mut change, by, id).await?;
+        }
+        if clipboard_changed {
+            workbenches::want_running(&mut change, by, id).await?;
+        }
         record(by, &workspace);
         change.commit().await?;
         Ok(workspace)
@@ -126,19 +142,27 @@ impl Workspaces {
         roles::lock_workspace(&mut change, id).await?;
         let workspace = store::delete(&mut change, by, id).await?.ok_or_else(not_found)?;
         delete_contents(&mut change, by, id).await?;
+        want(&mut change, by, id).await?;
         record(by, &workspace);
         change.commit().await
     }
 }
 
 /// Removes what a workspace holds, and then the roles of its own, which nobody holds by then. Whatever a later version puts
-/// into workspaces is removed here as well, before the assignments: workbenches with the assignments bound to them,
-/// services, requests.
+/// into workspaces is removed here as well, before the assignments: services, requests.
 async fn delete_contents(change: &mut Change, by: &Authorized, id: i64) -> Result<()> {
+    workbenches::delete_of_workspace(change, by, id).await?;
     devstore::forget_workspace(change, by.tenant(), id).await?;
     store::delete_assignments(change, id).await?;
     authorization::forget_workspace(change, by, id).await?;
     change.access_changed();
+    Ok(())
+}
+
+/// The runtime has to follow.
+async fn want(change: &mut Change, by: &Authorized, id: i64) -> Result<()> {
+    desktops::want_workspace(change, id, by.now()).await?;
+    change.touched().workspaces.insert(id);
     Ok(())
 }
 
@@ -157,21 +181,6 @@ async fn check_contact(change: &mut Change, by: &Authorized, contact: Option<i64
             "contactUserId",
             "known_user",
             "There is no such user to be the contact. Name an existing user, or 0 for nobody.",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses one more workspace than the limit.
-fn within(limit: Option<i64>, owned: i64) -> Result<()> {
-    match limit {
-        Some(limit) if owned >= limit => Err(Error::new(
-            Kind::Exhausted,
-            "QUOTA_WORKSPACES",
-            format!(
-                "The quota maxWorkspacesPerUser is {limit}, and you own {owned} already. Delete a workspace, or ask an \
-                 administrator to raise the quota."
-            ),
         )),
         _ => Ok(()),
     }
@@ -282,18 +291,6 @@ mod tests {
             let detail = crate::server::error::detail(&status).unwrap();
             assert_eq!(detail.validation_errors[0].field, field);
         }
-    }
-
-    #[test]
-    fn the_quota_counts_what_is_there() {
-        for (limit, owned, refused) in
-            [(None, 1000, false), (Some(2), 0, false), (Some(2), 1, false), (Some(2), 2, true), (Some(2), 3, true)]
-        {
-            assert_eq!(within(limit, owned).is_err(), refused, "{limit:?} {owned}");
-        }
-        let error = within(Some(2), 2).unwrap_err();
-        assert_eq!((error.kind(), error.reason()), (Kind::Exhausted, "QUOTA_WORKSPACES"));
-        assert!(error.message().contains("maxWorkspacesPerUser"));
     }
 
     #[test]

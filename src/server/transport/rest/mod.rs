@@ -47,7 +47,7 @@ use crate::{
 };
 
 /// Request headers that the gRPC side sees.
-static INCOMING: [HeaderName; 8] = [
+static INCOMING: [HeaderName; 9] = [
     header::AUTHORIZATION,
     header::COOKIE,
     header::ORIGIN,
@@ -55,6 +55,7 @@ static INCOMING: [HeaderName; 8] = [
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-chorus-no-wake"),
     GRPC_TIMEOUT,
 ];
 
