@@ -5,7 +5,8 @@
 //! loop ──► rows (observed)       + stamp ──► commit ──┘                 └─► the others, when they look
 //! ```
 //!
-//! What always holds: each change of such a row is stamped in its own transaction; stamps become visible in their order, so
+//! What always holds: each change of such a row is stamped in its own transaction, which also ends the sessions that an app
+//! opened and that is not to run any more; stamps become visible in their order, so
 //! who reads the rows above the last stamp it knows misses none.
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::{
+    access::sessions,
     db::{On, Tx, sql},
     error::Result,
 };
@@ -60,11 +62,12 @@ impl Touched {
     }
 }
 
-/// Stamps the changed rows: the last statements of the transaction, since whoever comes next waits for its end.
-pub async fn stamp(tx: &mut Tx, touched: &Touched) -> Result<()> {
+/// Stamps the changed rows, and says whether sessions of apps ended with that: the last statements of the transaction, since whoever comes next waits for its end.
+pub async fn stamp(tx: &mut Tx, touched: &Touched) -> Result<bool> {
     if touched.workbenches.is_empty() && touched.app_instances.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
+    let ended = sessions::end_of_apps(tx, touched).await?;
     let (version,): (i64,) =
         sql("UPDATE desktop_version SET version = version + 1 WHERE id = 1 RETURNING version").one(&mut *tx).await?;
     for (statement, ids) in [
@@ -80,7 +83,7 @@ pub async fn stamp(tx: &mut Tx, touched: &Touched) -> Result<()> {
                 .await?;
         }
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// The latest stamp.

@@ -173,7 +173,7 @@ impl Server {
         let base = Base { db: db.clone(), config: Arc::new(config), runtime, feed };
         let transports = Transports::new(transport::Parts {
             services: services::routes(&Gate::new(shared.clone()), &base, started),
-            pages: pages(metrics, db.clone()),
+            pages: pages(metrics, db.clone()).merge(transport::kiosk::router(db.clone(), shared.clone())),
             origins: Origins::new(
                 base.config.cors_origins.iter().map(|origin| origin.as_str().to_owned()),
                 Own::of(&base.config),

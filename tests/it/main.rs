@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod app_instances;
 mod apps;
 mod attacks;
 mod audit;
@@ -14,6 +15,7 @@ mod coverage;
 mod db;
 mod devstore;
 mod faults;
+mod kiosk;
 mod matrix;
 mod notifications;
 mod openapi;

@@ -2,7 +2,7 @@
 //!
 //! Every decision passes here, so what an API token takes away is taken away everywhere.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
@@ -11,6 +11,7 @@ use super::{
     context::Context,
     decide::{Assignment, Roles, Target, Visible, denied, label},
     grant::Granter,
+    kiosk,
     rights::Rights,
     scope::Scopes,
 };
@@ -57,8 +58,19 @@ pub enum Credential {
         /// It can only change a temporary password.
         restricted: bool,
     },
+    /// By the session that an app instance opened with its token: less than its owner may, see [`super::kiosk`].
+    Kiosk(Arc<Kiosk>),
     /// By an API token: less than its owner may.
     Token(Arc<ApiToken>),
+}
+
+/// A session that an app instance opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kiosk {
+    /// The id of the session.
+    pub session: Arc<str>,
+    /// The app instance.
+    pub app_instance: i64,
 }
 
 /// An API token, as far as calls need to know it.
@@ -129,11 +141,19 @@ impl Caller {
         &self.credential
     }
 
-    /// The id of the session; nothing for a visitor and for an API token.
+    /// The id of the session that a person opened; nothing for a visitor, an app instance and an API token.
     pub fn session(&self) -> Option<&Arc<str>> {
         match &self.credential {
             Credential::Session { id, .. } => Some(id),
-            Credential::Visitor | Credential::Token(_) => None,
+            Credential::Visitor | Credential::Kiosk(_) | Credential::Token(_) => None,
+        }
+    }
+
+    /// The session of an app instance, if it is one.
+    pub fn kiosk(&self) -> Option<&Kiosk> {
+        match &self.credential {
+            Credential::Kiosk(kiosk) => Some(kiosk),
+            Credential::Visitor | Credential::Session { .. } | Credential::Token(_) => None,
         }
     }
 
@@ -141,7 +161,7 @@ impl Caller {
     pub fn token(&self) -> Option<&ApiToken> {
         match &self.credential {
             Credential::Token(token) => Some(token),
-            Credential::Visitor | Credential::Session { .. } => None,
+            Credential::Visitor | Credential::Session { .. } | Credential::Kiosk(_) => None,
         }
     }
 
@@ -173,15 +193,22 @@ impl Caller {
 
     /// Whether the caller holds the permission for the target.
     pub fn may(&self, permission: Permission, target: Target) -> bool {
-        self.token().is_none_or(|token| token.scopes.allow(permission, target)) && self.rights.may(permission, target)
+        let left = match &self.credential {
+            Credential::Visitor | Credential::Session { .. } => true,
+            Credential::Kiosk(_) => kiosk::allows(permission),
+            Credential::Token(token) => token.scopes.allow(permission, target),
+        };
+        left && self.rights.may(permission, target)
     }
 
     /// The ids for which the caller holds the permission.
     pub fn visible(&self, permission: Permission) -> Visible {
         let held = self.rights.visible(permission);
-        match self.token() {
-            None => held,
-            Some(token) => held.and(token.scopes.visible(permission)),
+        match &self.credential {
+            Credential::Visitor | Credential::Session { .. } => held,
+            Credential::Kiosk(_) if kiosk::allows(permission) => held,
+            Credential::Kiosk(_) => Visible::Ids(BTreeSet::new()),
+            Credential::Token(token) => held.and(token.scopes.visible(permission)),
         }
     }
 

@@ -11,6 +11,10 @@
 //! - one that is wrong costs one HMAC and no query, as a session token does. Whether the instance still runs is for
 //!   whoever exchanges it to look up;
 //! - it is good for the exchange only: it is no session token and no API token.
+//!
+//! The session that it opens is worth less than one that a person opens: it ends with that start of the instance; its roles are
+//! those bound to the workspace of the instance or to a workbench in it; and it has only the permissions that
+//! [`allows`] names. It is shut out of whatever API tokens are shut out of.
 
 use std::sync::Arc;
 
@@ -21,7 +25,10 @@ use secrecy::SecretString;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use super::keyring::{Key, Keys, Purpose};
+use super::{
+    catalogue::{Dimension, Permission},
+    keyring::{Key, Keys, Purpose},
+};
 
 /// How long after the start of an app instance its token, and any session opened by it, is good.
 pub const LIFETIME: TimeDelta = TimeDelta::hours(12);
@@ -32,6 +39,24 @@ const VERSION: &str = "choruskiosk1";
 const LABEL: &[u8] = b"chorus kiosk 1";
 /// The longest text that is looked at; names of clients have at most 255 bytes.
 const MOST_BYTES: usize = 1024;
+
+/// Whether the session of an app instance has any use of this permission: work in its workspace and on its desktops. What
+/// is about people, the platform or the own account is left out, and so is what would outlive the session: members, roles,
+/// requests, and new starts of apps, each of which has a token of its own.
+pub fn allows(permission: Permission) -> bool {
+    use Permission as P;
+    let lasting = matches!(
+        permission,
+        P::ManageUsersInWorkspace
+            | P::ManageUsersDataRoleInWorkspace
+            | P::ManageUsersInWorkbench
+            | P::CreateAppInstance
+            | P::UpdateAppInstance
+            | P::CreateWorkbench
+            | P::DeleteWorkspace
+    );
+    matches!(permission.requires(), Some(Dimension::Workspace | Dimension::Workbench)) && !lasting
+}
 
 /// When the token of an instance that was started at this time ends, to the second.
 pub fn expires_at(started: DateTime<Utc>) -> DateTime<Utc> {
@@ -130,6 +155,25 @@ mod tests {
         let claims = Claims { instance: 7, incarnation: 2, client: "jupyter".to_owned(), expires };
         assert_eq!(kiosk(1).verify(&token(7, 2, "jupyter"), now()), Some(claims));
         assert_eq!(token(7, 2, "jupyter"), token(7, 2, "jupyter"), "told again, told the same");
+    }
+
+    #[test]
+    fn a_session_of_an_app_is_for_work_in_its_workspace() {
+        for permission in [Permission::GetWorkspace, Permission::ListFilesInWorkspace, Permission::GetWorkbench] {
+            assert!(allows(permission), "{}", permission.name());
+        }
+        for permission in [
+            Permission::UpdateUser,
+            Permission::UpdatePassword,
+            Permission::CreateWorkspace,
+            Permission::ListUsers,
+            Permission::ManageUsersInWorkspace,
+            Permission::CreateAppInstance,
+            Permission::UpdateAppInstance,
+            Permission::InitializeTenant,
+        ] {
+            assert!(!allows(permission), "{}", permission.name());
+        }
     }
 
     #[test]

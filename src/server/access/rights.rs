@@ -20,6 +20,7 @@ use sqlx::FromRow;
 
 use super::{
     catalogue::Permission,
+    context::Context,
     decide::{Assignment, Role, Roles, Target, Visible, decide, visible},
     sessions::AssignmentRow,
 };
@@ -40,6 +41,12 @@ impl Rights {
     /// The rights of a user who holds these roles.
     pub fn new(user: i64, assignments: Vec<Assignment>, roles: Arc<Roles>) -> Self {
         Self { user, assignments, roles }
+    }
+
+    /// The rights by those roles alone whose context is as wanted.
+    pub fn only(mut self, wanted: impl Fn(&Context) -> bool) -> Self {
+        self.assignments.retain(|assignment| wanted(&assignment.context));
+        self
     }
 
     /// Whose they are.

@@ -22,16 +22,18 @@ use tokio::{sync::Mutex, time::Instant};
 use super::{
     api_token::Shown,
     api_tokens::{self, ApiTokens},
-    caller::{Account, Caller, Credential},
+    caller::{Account, Caller, Credential, Kiosk},
     decide::{Assignment, Roles},
+    kiosk,
     memory::Memory,
-    rights,
+    rights::{self, Rights},
     token::{Presented, Tokens},
 };
 use crate::server::{
     access::catalogue::Dimension,
     access::context::{Bound, Context},
-    db::{Db, DbError, On, sql},
+    db::{Db, DbError, On, Tx, sql},
+    desktops::Touched,
     error::{Error, Result},
 };
 
@@ -100,6 +102,9 @@ struct SessionRow {
     restricted: bool,
     expires_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
+    /// Of the session of an app instance: which, and its workspace.
+    app_instance_id: Option<i64>,
+    app_workspace: Option<i64>,
 }
 
 /// A row of `role_assignments`.
@@ -133,6 +138,30 @@ impl AssignmentRow {
 }
 
 impl Sessions {
+    /// The part of somebody's rights that an app in this workspace has: by roles that are bound to the workspace, or to a
+    /// workbench in it, and to nothing else.
+    async fn within(&self, rights: Rights, workspace: i64) -> Result<Rights> {
+        let bound = |context: &Context, dimension| match context.get(dimension) {
+            Some(Bound::Id(id)) => Some(id),
+            Some(Bound::Any) | None => None,
+        };
+        let held = rights.assignments().iter().filter_map(|held| bound(&held.context, Dimension::Workbench));
+        let workbenches: Vec<(i64,)> = sql("SELECT id FROM workbenches WHERE workspace_id = $1 AND deleted_at IS NULL")
+            .bind(workspace)
+            .and_in("id", Some(held))
+            .all(&self.db)
+            .await?;
+        Ok(rights.only(|context| {
+            let mut bindings = context.bindings().peekable();
+            bindings.peek().is_some()
+                && bindings.all(|(dimension, bound)| match (dimension, bound) {
+                    (Dimension::Workspace, Bound::Id(id)) => id == workspace,
+                    (Dimension::Workbench, Bound::Id(id)) => workbenches.contains(&(id,)),
+                    _ => false,
+                })
+        }))
+    }
+
     /// Sessions over this database. `visitors` is the tenant whose public pages visitors see.
     pub fn new(db: Db, tokens: Tokens, lifetime: Lifetime, visitors: i64, built_in: Roles) -> Self {
         let built_in = Arc::new(built_in);
@@ -181,6 +210,7 @@ impl Sessions {
         match caller.credential() {
             Credential::Visitor => Ok(caller.clone()),
             Credential::Session { id, .. } => Ok(self.alive(id, now).await?.caller.clone()),
+            Credential::Kiosk(kiosk) => Ok(self.alive(&kiosk.session, now).await?.caller.clone()),
             Credential::Token(token) => {
                 self.check().await?;
                 self.api_tokens.caller(&self.db, token, now).await
@@ -269,20 +299,52 @@ impl Sessions {
         from: (&str, &str),
         now: DateTime<Utc>,
     ) -> Result<Opened> {
-        let expires_at = now + self.lifetime.absolute;
-        sql("INSERT INTO sessions (id, user_id, tenant_id, created_at, last_seen_at, expires_at, user_agent, address, restricted) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
-            .bind(id)
-            .bind(account.id)
-            .bind(account.tenant_id)
-            .bind(now)
-            .bind(now)
-            .bind(expires_at)
-            .bind(from.0)
-            .bind(from.1)
-            .bind(!account.password_changed)
-            .run(on)
-            .await?;
+        self.insert(on, account, id, from, None, now, now + self.lifetime.absolute).await
+    }
+
+    /// Opens the session of an app instance, in the same way: for this start of it, until this time at the latest.
+    pub async fn open_kiosk(
+        &self,
+        on: impl Into<On<'_>>,
+        account: &Account,
+        id: &str,
+        from: (&str, &str),
+        claims: &kiosk::Claims,
+        now: DateTime<Utc>,
+    ) -> Result<Opened> {
+        let start = Some((claims.instance, claims.incarnation));
+        self.insert(on, account, id, from, start, now, claims.expires.min(now + self.lifetime.absolute)).await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns of a row")]
+    async fn insert(
+        &self,
+        on: impl Into<On<'_>>,
+        account: &Account,
+        id: &str,
+        from: (&str, &str),
+        app: Option<(i64, i64)>,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<Opened> {
+        sql(
+            "INSERT INTO sessions (id, user_id, tenant_id, created_at, last_seen_at, expires_at, user_agent, address, \
+             restricted, app_instance_id, app_incarnation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        )
+        .bind(id)
+        .bind(account.id)
+        .bind(account.tenant_id)
+        .bind(now)
+        .bind(now)
+        .bind(expires_at)
+        .bind(from.0)
+        .bind(from.1)
+        // whoever has to choose a password does so in a session of his own
+        .bind(!account.password_changed && app.is_none())
+        .bind(app.map(|app| app.0))
+        .bind(app.map(|app| app.1))
+        .run(on)
+        .await?;
         let token = self.tokens.sign(account.id, account.tenant_id, id, now, expires_at)?;
         Ok(Opened { token, expires_at })
     }
@@ -381,17 +443,29 @@ impl Sessions {
         let generation = self.kept.generation();
         let row: Option<SessionRow> = sql(
             "SELECT u.id, u.tenant_id, u.first_name, u.last_name, u.username, u.source, u.email, u.status, u.totp_enabled, \
-             u.password_changed, u.created_at, u.updated_at, s.restricted, s.expires_at, s.last_seen_at \
+             u.password_changed, u.created_at, u.updated_at, s.restricted, s.expires_at, s.last_seen_at, \
+             s.app_instance_id, i.workspace_id AS app_workspace \
              FROM sessions s JOIN users u ON u.id = s.user_id \
-             WHERE s.id = $1 AND s.revoked_at IS NULL AND u.status = 'active'",
+             LEFT JOIN app_instances i ON i.id = s.app_instance_id LEFT JOIN workbenches w ON w.id = i.workbench_id \
+             WHERE s.revoked_at IS NULL AND u.status = 'active' AND (s.app_instance_id IS NULL OR (",
         )
+        .push(SAME_START)
+        .push(APP_IS_WANTED)
+        .push(")) AND s.id = $1")
         .bind(session)
         .maybe(&self.db)
         .await?;
         let row = row.ok_or_else(ended)?;
         let rights = rights::read(&self.db, &self.built_in, row.account.id).await?;
         let id: Arc<str> = session.into();
-        let credential = Credential::Session { id: id.clone(), restricted: row.restricted };
+        let (credential, rights) = match row.app_instance_id {
+            None => (Credential::Session { id: id.clone(), restricted: row.restricted }, rights),
+            Some(app_instance) => {
+                let kiosk = Kiosk { session: id.clone(), app_instance };
+                let workspace = row.app_workspace.ok_or_else(ended)?;
+                (Credential::Kiosk(Arc::new(kiosk)), self.within(rights, workspace).await?)
+            }
+        };
         let kept = Arc::new(Kept {
             last_seen_at: AtomicI64::new(row.last_seen_at.timestamp_micros()),
             expires_at: row.expires_at,
@@ -400,6 +474,41 @@ impl Sessions {
         self.kept.keep(generation, id, kept.clone());
         Ok(kept)
     }
+}
+
+/// What holds of an app instance `i` in the workbench `w` that runs, or is about to.
+pub const APP_IS_WANTED: &str = "i.deleted_at IS NULL AND i.k8s_state = 'Running' AND \
+     i.k8s_status NOT IN ('Complete', 'Failed', 'Stopped', 'Killed') AND w.wanted = 'running'";
+
+/// What holds of the session `s` that it opened, as long as that is good: it is the same start.
+const SAME_START: &str = "i.incarnation = s.app_incarnation AND ";
+
+/// Ends the sessions of these app instances, and of those in these workbenches, that are not good any more, and says whether
+/// there were any. For whoever
+/// changes such a row, in the same transaction; [`desktops::stamp`](crate::server::desktops::stamp) does it for all.
+pub async fn end_of_apps(tx: &mut Tx, touched: &Touched) -> Result<bool> {
+    let mut any = false;
+    for (column, ids) in [("i.id", &touched.app_instances), ("i.workbench_id", &touched.workbenches)] {
+        if ids.is_empty() {
+            continue;
+        }
+        // a row says no time of its own, so a session counts as ended when it was last seen
+        let ended = sql("UPDATE sessions SET revoked_at = last_seen_at WHERE revoked_at IS NULL AND id IN (\
+             SELECT s.id FROM sessions s JOIN app_instances i ON i.id = s.app_instance_id \
+             JOIN workbenches w ON w.id = i.workbench_id WHERE s.revoked_at IS NULL")
+        .and_in(column, Some(ids.iter().copied()))
+        .push(" AND NOT (")
+        .push(SAME_START)
+        .push(APP_IS_WANTED)
+        .push("))")
+        .run(&mut *tx)
+        .await?;
+        any |= ended > 0;
+    }
+    if any {
+        access_changed(tx).await?;
+    }
+    Ok(any)
 }
 
 /// Tells every replica that a session, user, role, membership or key changes.

@@ -220,6 +220,8 @@ fn sqlite_options(options: &Options) -> SqliteConnectOptions {
         // NORMAL would lose acknowledged commits when the machine loses power
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // the name that PostgreSQL has for it, so that statements can ask for this order
+        .collation("C", |a, b| a.cmp(b))
         .busy_timeout(options.acquire_timeout)
         // KiB, negative by SQLite's convention
         .pragma("cache_size", "-1024")

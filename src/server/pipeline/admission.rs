@@ -12,7 +12,12 @@ use super::{
     validation::Violations,
 };
 use crate::server::{
-    access::{caller::Caller, catalogue::Permission, decide::Visible, token},
+    access::{
+        caller::{Caller, Credential},
+        catalogue::Permission,
+        decide::Visible,
+        token,
+    },
     error::{Error, Kind, Result},
 };
 
@@ -200,15 +205,14 @@ impl<Q> Arrived<Q> {
     }
 }
 
-/// Refuses API tokens where only a session is good enough.
+/// Refuses API tokens and app instances where only a person who signed in is good enough.
 pub(super) fn refuse_tokens(caller: &Caller) -> Result<()> {
-    match caller.token() {
-        None => Ok(()),
-        Some(_) => {
-            let text = "An API token is not enough for this, whatever its scopes. Sign in, then repeat it.";
-            Err(Error::denied("SESSION_REQUIRED", text))
-        }
-    }
+    let text = match caller.credential() {
+        Credential::Visitor | Credential::Session { .. } => return Ok(()),
+        Credential::Token(_) => "An API token is not enough for this, whatever its scopes. Sign in, then repeat it.",
+        Credential::Kiosk(_) => "The session of an app is not enough for this. Sign in yourself, then repeat it.",
+    };
+    Err(Error::denied("SESSION_REQUIRED", text))
 }
 
 /// Whether the caller holds one permission.

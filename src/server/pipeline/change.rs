@@ -50,13 +50,13 @@ impl Change {
             let record = audit::Record::of(&call, self.by.caller(), None);
             audit::insert(&mut self.tx, &record).await?;
         }
-        desktops::stamp(&mut self.tx, &self.touched).await?;
+        let apps_ended = desktops::stamp(&mut self.tx, &self.touched).await?;
         self.tx.commit().await?;
         if !self.touched.is_empty() {
             call.shared().desktops.tell();
         }
         call.recorded.store(true, Ordering::Release);
-        if self.access_changed {
+        if self.access_changed || apps_ended {
             call.shared().sessions.forget();
         }
         Ok(())

@@ -58,7 +58,7 @@ pub fn routes(gate: &Arc<Gate>, base: &Base, started_at: DateTime<Utc>) -> Route
     let base = || base.clone();
     let mut all = Routes::builder();
     all.add_service(guards::AppServiceGuard::server(gate, apps::Apps::new(base())))
-        .add_service(guards::AppInstanceServiceGuard::server(gate, Unbuilt))
+        .add_service(guards::AppInstanceServiceGuard::server(gate, app_instances::AppInstances::new(base())))
         .add_service(guards::ApprovalRequestServiceGuard::server(gate, Unbuilt))
         .add_service(guards::AuditServiceGuard::server(gate, audit::AuditTrail::new(base())))
         .add_service(guards::AuthenticationServiceGuard::server(gate, authentication::Authentication::new(base())))

@@ -2,15 +2,14 @@
 //! which then answers that they are not built. So they have no handlers.
 
 use crate::server::pipeline::generated::{
-    AppInstanceHandlers, ApprovalRequestHandlers, OrganizationHandlers, StewardHandlers, TermsOfUseHandlers,
-    WorkspaceFileHandlers, WorkspaceServiceInstanceHandlers,
+    ApprovalRequestHandlers, OrganizationHandlers, StewardHandlers, TermsOfUseHandlers, WorkspaceFileHandlers,
+    WorkspaceServiceInstanceHandlers,
 };
 
 /// Such a room.
 #[derive(Debug, Clone, Copy)]
 pub struct Unbuilt;
 
-impl AppInstanceHandlers for Unbuilt {}
 impl ApprovalRequestHandlers for Unbuilt {}
 impl OrganizationHandlers for Unbuilt {}
 impl StewardHandlers for Unbuilt {}

@@ -20,6 +20,7 @@ pub mod grpc;
 pub mod headers;
 pub mod http;
 pub mod index;
+pub mod kiosk;
 pub mod limit;
 pub mod listen;
 pub mod openapi;

@@ -35,6 +35,8 @@ struct Scene {
     token: i64,
     /// An app of the catalogue.
     app: i64,
+    /// An instance of it in the workbench.
+    app_instance: i64,
 }
 
 /// A request that succeeds.
@@ -50,7 +52,24 @@ const fn fixture(rpc: &'static str, request: fn(&Scene) -> Value, record: &'stat
     Fixture { rpc, request, record }
 }
 
+/// What the record of a change of an app instance holds.
+const OF_APP_INSTANCE: &str = "@workbench @workspace app_id app_image_name app_image_tag app_instance_id app_name";
+
 const FIXTURES: &[Fixture] = &[
+    fixture(
+        "AppInstanceService/CreateAppInstance",
+        |s| json!({"workbenchId": s.workbench, "appId": s.app}),
+        "@workbench @workspace app_id app_image_name app_image_tag app_instance_id app_name workbench_id",
+    ),
+    fixture("AppInstanceService/DeleteAppInstance", |s| json!({"id": s.app_instance}), OF_APP_INSTANCE),
+    fixture("AppInstanceService/GetAppInstance", |s| json!({"id": s.app_instance}), ""),
+    fixture("AppInstanceService/GetAppInstanceLogs", |s| json!({"id": s.app_instance}), OF_APP_INSTANCE),
+    fixture("AppInstanceService/RestartAppInstance", |s| json!({"id": s.app_instance}), OF_APP_INSTANCE),
+    fixture(
+        "AppInstanceService/UpdateAppInstance",
+        |s| json!({"id": s.app_instance, "k8sState": "Killed"}),
+        OF_APP_INSTANCE,
+    ),
     fixture("AppService/BulkCreateApps", |s| json!({"apps": [app(s.app), app(s.app)]}), "app_count"),
     fixture(
         "AppService/CreateApp",
@@ -384,7 +403,8 @@ impl Scene {
             server.call(Some(&caller), &format!("DevstoreService/{rpc}"), entry).await.unwrap();
         }
         let app = server.app(&caller, "Inkscape", "apps/inkscape", "1.4").await;
-        Self { caller, other, grant, session, code, workspace, workbench, token, app }
+        let app_instance = server.app_instance(&caller, workbench, app).await;
+        Self { caller, other, grant, session, code, workspace, workbench, token, app, app_instance }
     }
 }
 

@@ -35,6 +35,8 @@ enum Outcome {
     Unauthenticated,
     Denied,
     Unimplemented,
+    /// What the call is about does not exist, for this caller.
+    Hidden,
     /// The handler was reached, or the request was found wanting on the way to it.
     Admitted,
     /// Nothing that a caller can bring about.
@@ -43,6 +45,9 @@ enum Outcome {
 
 impl Outcome {
     fn of(result: &Result<Value, Failure>) -> Self {
+        if result.as_ref().is_err_and(|failure| failure.reason == "APP_INSTANCE_NOT_FOUND") {
+            return Self::Hidden;
+        }
         match result.as_ref().map_err(|failure| failure.code) {
             Err(Code::Unauthenticated) => Self::Unauthenticated,
             Err(Code::PermissionDenied) => Self::Denied,
@@ -71,6 +76,8 @@ impl fmt::Display for Case<'_> {
 
 /// RPCs that change something although the request says nothing but an id, or nothing at all.
 const FRESH_SCENE: &[&str] = &[
+    "AppInstanceService/DeleteAppInstance",
+    "AppInstanceService/RestartAppInstance",
     "AuthenticationService/Logout",
     "AuthenticationService/RevokeSessions",
     "UserService/DeleteUser",
@@ -165,7 +172,7 @@ fn request(rpc: &Rpc, matrix: &Matrix, scene: &Scene<'_>) -> Value {
         for Grant { permission, context } in grants {
             match context {
                 Context::Field(path) => put(&mut request, path, scene.target(matrix.requires(permission).unwrap())),
-                Context::Resolver(_) if !rpc.planned => put(&mut request, "id", scene.token),
+                Context::Resolver(name) if !rpc.planned => put(&mut request, "id", resolved(name, scene).0),
                 Context::None | Context::Caller | Context::Resolver(_) => {}
             }
         }
@@ -206,7 +213,33 @@ fn expected(case: &Case<'_>, matrix: &Matrix, scene: &Scene<'_>) -> Outcome {
         Access::Grants(grants) if has_resolver(grants) && rpc.planned => true,
         Access::Grants(grants) => grants.iter().all(|grant| holds(grant, matrix, scene)),
     };
-    if admitted { reached } else { Outcome::Denied }
+    match access {
+        Access::Grants(grants) if hides(grants) && !sees_workbench(matrix, scene) => Outcome::Hidden,
+        _ if admitted => reached,
+        _ => Outcome::Denied,
+    }
+}
+
+/// Whether the rule is about app instances, which do not exist for those who may neither see their workbench nor do
+/// anything with them.
+fn hides(grants: &[Grant]) -> bool {
+    grants.iter().any(|grant| matches!(&grant.context, Context::Resolver(name) if name == "app_instance_workbench"))
+}
+
+fn sees_workbench(matrix: &Matrix, scene: &Scene<'_>) -> bool {
+    let Some(role) = scene.subject.role() else { return false };
+    let foreign = matches!(scene.subject, Subject::Foreigner { .. });
+    let holds = |permission| matrix.holds(role, &scene.binding, scene.own_id(), permission, Some(scene.workbench));
+    !foreign && ["getWorkbench", "getAppInstance", "updateAppInstance", "deleteAppInstance"].into_iter().any(holds)
+}
+
+/// The thing whose row a resolver reads, and what it finds there.
+fn resolved(resolver: &str, scene: &Scene<'_>) -> (i64, i64) {
+    match resolver {
+        "owner" => (scene.token, scene.other.id),
+        "app_instance_workbench" => (scene.app_instance, scene.workbench),
+        name => panic!("say here what the resolver {name} finds"),
+    }
 }
 
 fn has_resolver(grants: &[Grant]) -> bool {
@@ -219,10 +252,7 @@ fn holds(Grant { permission, context }: &Grant, matrix: &Matrix, scene: &Scene<'
         Context::None => None,
         Context::Caller => Some(scene.own_id()),
         Context::Field(_) => Some(scene.target(matrix.requires(permission).unwrap())),
-        Context::Resolver(name) => match name.as_str() {
-            "owner" => Some(scene.other.id),
-            name => panic!("say here what the resolver {name} finds"),
-        },
+        Context::Resolver(name) => Some(resolved(name, scene).1),
     };
     matrix.holds(role, &scene.binding, scene.own_id(), permission, target)
 }

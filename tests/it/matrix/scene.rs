@@ -39,6 +39,8 @@ pub struct Scene<'a> {
     pub workspace_role: String,
     /// An API token of that user.
     pub token: i64,
+    /// An app instance in the workbench.
+    pub app_instance: i64,
 }
 
 impl<'a> Subject<'a> {
@@ -81,6 +83,8 @@ impl<'a> Scene<'a> {
         let elsewhere = server.workspace(&server.admin, "Elsewhere").await;
         let workbench = server.workbench(&server.admin, workspace, "Desk").await;
         let other_workbench = server.workbench(&server.admin, elsewhere, "Desk").await;
+        let app = server.app(&server.admin, "RStudio", "apps/rstudio", "4.4").await;
+        let app_instance = server.app_instance(&server.admin, workbench, app).await;
 
         let (platform_role, workspace_role) = (format!("Inviter {workspace}"), format!("Reader {workspace}"));
         server.role(server.tenant, &platform_role, None, &["listUsers"]).await;
@@ -125,7 +129,18 @@ impl<'a> Scene<'a> {
                 (Some(person), binding)
             }
         };
-        Self { subject, caller, binding, workspace, workbench, other, platform_role, workspace_role, token }
+        Self {
+            subject,
+            caller,
+            binding,
+            workspace,
+            workbench,
+            other,
+            platform_role,
+            workspace_role,
+            token,
+            app_instance,
+        }
     }
 
     /// The caller's id; 0 for a visitor.

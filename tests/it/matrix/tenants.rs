@@ -27,6 +27,8 @@ struct Things {
     token: i64,
     /// An app of the tenant.
     app: i64,
+    /// An instance of it.
+    app_instance: i64,
 }
 
 /// One request about a thing of another tenant.
@@ -46,6 +48,57 @@ enum Answer {
 
 /// Every built RPC whose request can name a thing by its id.
 const ASKS: &[Ask] = &[
+    Ask {
+        rpc: "AppInstanceService/GetAppInstance",
+        request: |t, _| json!({"id": t.app_instance}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AppInstanceService/DeleteAppInstance",
+        request: |t, _| json!({"id": t.app_instance}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AppInstanceService/RestartAppInstance",
+        request: |t, _| json!({"id": t.app_instance}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AppInstanceService/UpdateAppInstance",
+        request: |t, own| json!({"id": t.app_instance, "workbenchId": own.workbench, "k8sState": "Killed"}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AppInstanceService/GetAppInstanceLogs",
+        request: |t, _| json!({"id": t.app_instance}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AppInstanceService/CreateAppInstance",
+        request: |t, own| json!({"workbenchId": t.workbench, "appId": own.app}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AppInstanceService/CreateAppInstance",
+        request: |t, own| json!({"workbenchId": own.workbench, "appId": t.app}),
+        answer: Answer::NotFound,
+    },
+    Ask {
+        rpc: "AppInstanceService/CreateAppInstance",
+        request: |t, own| json!({"workspaceId": t.workspace, "workbenchId": own.workbench, "appId": own.app}),
+        answer: Answer::Invalid,
+    },
+    Ask {
+        rpc: "AppInstanceService/ListAppInstances",
+        request: |t, _| json!({"filter": {"workbenchIdsIn": [t.workbench]}}),
+        answer: Answer::Nothing,
+    },
+    Ask { rpc: "AppInstanceService/ListAppInstances", request: |_, _| json!({}), answer: Answer::Nothing },
+    Ask {
+        rpc: "AppInstanceService/WatchAppInstances",
+        request: |t, _| json!({"filter": {"workbenchIdsIn": [t.workbench]}}),
+        answer: Answer::Nothing,
+    },
     Ask { rpc: "AppService/GetApp", request: |t, _| json!({"id": t.app}), answer: Answer::NotFound },
     Ask { rpc: "AppService/DeleteApp", request: |t, _| json!({"id": t.app}), answer: Answer::NotFound },
     Ask {
@@ -433,7 +486,14 @@ async fn things(server: &TestServer, tenant: i64, name: &str) -> Things {
         sql("SELECT id FROM sessions WHERE user_id = $1").bind(member.id).one(&server.db).await.unwrap();
     let token = server.api_token(&member, &[]).await.id;
     let app = server.app(&member, name, "apps/rstudio", "4.4").await;
-    Things { workspace, workbench, member, role, session, defined, token, app }
+    let app_instance = server.app_instance(&member, workbench, app).await;
+    sql("UPDATE app_instances SET k8s_message = $1 WHERE id = $2")
+        .bind(name)
+        .bind(app_instance)
+        .run(&server.db)
+        .await
+        .unwrap();
+    Things { workspace, workbench, member, role, session, defined, token, app, app_instance }
 }
 
 /// What the default tenant holds, in words.
@@ -441,6 +501,7 @@ async fn dump(server: &TestServer) -> Vec<String> {
     let mut all = Vec::new();
     for query in [
         "SELECT CAST(id AS TEXT), username || status || first_name || coalesce(password_hash, '') FROM users WHERE tenant_id = $1 ORDER BY id",
+        "SELECT CAST(id AS TEXT), k8s_state || CAST(incarnation AS TEXT) || coalesce(CAST(deleted_at AS TEXT), '') FROM app_instances WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), name || status || docker_image_name FROM apps WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), role || coalesce(workspace, workbench, '-') || CAST(user_id AS TEXT) FROM role_assignments WHERE tenant_id = $1 ORDER BY id",
         "SELECT CAST(id AS TEXT), name || CAST(permissions AS TEXT) FROM dynamic_roles WHERE tenant_id = $1 ORDER BY id",

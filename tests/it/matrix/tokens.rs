@@ -67,7 +67,8 @@ fn expected_of(case: &Case<'_>, matrix: &Matrix, scene: &Scene<'_>, token: &Toke
         // nothing is asked for before there is a handler
         Access::Custom(_) if rpc.planned => by_session,
         Access::Grants(grants) if has_resolver(grants) && rpc.planned => by_session,
-        Access::Grants(_) => match token {
+        Access::Grants(grants) => match token {
+            Token::Without(_) if hides(grants) => Outcome::Hidden,
             Token::Exact | Token::Everything => by_session,
             Token::Without(_) | Token::Nothing => Outcome::Denied,
         },

@@ -316,6 +316,24 @@ impl TestServer {
         id
     }
 
+    /// Makes an instance of an app that is about to start in a workbench.
+    pub async fn app_instance(&self, owner: &Person, workbench: i64, app: i64) -> i64 {
+        let (id,): (i64,) = sql(
+            "INSERT INTO app_instances (tenant_id, user_id, app_id, workspace_id, workbench_id, app, started_at, created_at, \
+             updated_at) SELECT $1, $2, $3, workspace_id, id, $4, $5, $5, $5 FROM workbenches WHERE id = $6 RETURNING id",
+        )
+        .bind(owner.tenant)
+        .bind(owner.id)
+        .bind(app)
+        .bind(Json(serde_json::json!({"name": "App", "image": "apps/app", "tag": "1"})))
+        .bind(self.clock.now())
+        .bind(workbench)
+        .one(&self.db)
+        .await
+        .unwrap();
+        id
+    }
+
     /// Makes a workbench that is on its way, without members.
     pub async fn workbench(&self, owner: &Person, workspace: i64, name: &str) -> i64 {
         let now = self.clock.now();

@@ -1,5 +1,6 @@
-//! The app store and the administrator's page of apps.
+//! The app store, the administrator's page of apps, and apps in a session.
 
+use chorus::server::db::sql;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -45,5 +46,40 @@ async fn an_app_is_added_edited_and_removed() {
     assert_eq!(admin.delete(&path).await, json!({ "result": {} }));
     admin.refused(404, Method::GET, &path, None).await;
     assert_eq!(admin.get("apps").await["result"]["apps"][0]["id"], old["id"], "the older version takes its place");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_app_is_opened_in_a_session_and_closed() {
+    let server = TestServer::configured(SETTINGS).await;
+    let owner = server.person("olga", &[]).await;
+    let workspace = server.workspace(&owner, "Atlas").await;
+    let workbench = server.workbench(&owner, workspace, "Desk").await;
+    server.give(&owner, &[("WorkbenchAdmin", &[("workbench", &workbench.to_string())])]).await;
+    let app = server.app(&server.admin, "RStudio", "apps/rstudio", "4.4").await;
+    let browser = Browser::of(&server, &owner);
+
+    let body = json!({ "tenantId": "1", "userId": owner.id.to_string(), "workspaceId": workspace.to_string(),
+        "workbenchId": workbench.to_string(), "appId": app.to_string(), "status": "active" });
+    let made = browser.post("app-instances", body).await["result"]["appInstance"].clone();
+    let list = browser.get("app-instances").await;
+    let [shown] = shapes::list(&list["result"]["appInstances"]) else { panic!("{list}") };
+    assert_eq!(shapes::app_instance(shown), &made);
+    let path = format!("app-instances/{}", shapes::id(&made["id"]));
+    // the toast asks until the app runs or has failed, and shows why
+    for (status, k8s_status) in [("unknown", "Progressing"), ("deleted", "Failed")] {
+        sql("UPDATE app_instances SET status = $1, k8s_status = $2, k8s_message = 'exit code 1'")
+            .bind(status)
+            .bind(k8s_status)
+            .run(&server.db)
+            .await
+            .unwrap();
+        let polled = browser.get(&path).await["result"]["appInstance"].clone();
+        shapes::app_instance(&polled);
+        assert_eq!((&polled["k8sStatus"], &polled["k8sMessage"]), (&json!(k8s_status), &json!("exit code 1")));
+    }
+    let reply = browser.delete(&path).await;
+    assert_eq!(reply["result"]["appInstance"]["id"], made["id"]);
+    assert_eq!(browser.get("app-instances").await["result"], json!({ "appInstances": [] }));
     server.stop().await;
 }

@@ -212,6 +212,23 @@ pub fn app(app: &Value) -> &Value {
     app
 }
 
+/// An app instance.
+#[track_caller]
+pub fn app_instance(instance: &Value) -> &Value {
+    for name in ["id", "tenantId", "userId", "workspaceId", "workbenchId", "appId"] {
+        id(&instance[name]);
+    }
+    one_of(&instance["status"], &["active", "inactive", "deleted", "unknown"]);
+    one_of(&instance["k8sState"], &["Running", "Stopped", "Killed", ""]);
+    let seen =
+        ["Running", "Complete", "Progressing", "Failed", "Stopping", "Stopped", "Killing", "Killed", "Unknown", ""];
+    one_of(&instance["k8sStatus"], &seen);
+    assert!(instance["k8sMessage"].is_string(), "{instance}");
+    time(&instance["createdAt"]);
+    time(&instance["updatedAt"]);
+    instance
+}
+
 /// A notification: content and time of reading are there, null when there is nothing to say.
 #[track_caller]
 pub fn notification(notification: &Value) -> &Value {

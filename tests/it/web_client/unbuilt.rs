@@ -28,7 +28,7 @@ async fn what_is_not_built_says_so_in_words() {
 async fn what_is_not_built_is_still_closed_to_visitors() {
     let server = TestServer::configured(SETTINGS).await;
     let visitor = Browser::new(&server);
-    for path in ["app-instances", "workbenches", "organizations", "workspaces/1/stores"] {
+    for path in ["approval-requests/1", "organizations", "workspaces/1/stores"] {
         visitor.refused(401, Method::GET, path, None).await;
     }
     server.stop().await;
@@ -37,8 +37,6 @@ async fn what_is_not_built_is_still_closed_to_visitors() {
 /// One call of each kind that a screen makes.
 fn calls() -> Vec<(Method, &'static str, Option<Value>)> {
     let mut calls: Vec<_> = [
-        "app-instances",
-        "app-instances/1",
         "approval-requests/mine/count",
         "approval-requests?pagination.limit=100&filter.workspaceId=1",
         "approval-requests/1",
@@ -53,10 +51,7 @@ fn calls() -> Vec<(Method, &'static str, Option<Value>)> {
     ]
     .map(|path| (Method::GET, path, None))
     .into();
-    let instance = json!({ "tenantId": "1", "userId": "1", "workspaceId": "1", "workbenchId": "1", "appId": "1",
-        "status": "active" });
     calls.extend([
-        (Method::POST, "app-instances", Some(instance)),
         (Method::POST, "terms-of-use/acceptances", Some(json!({}))),
         (
             Method::POST,

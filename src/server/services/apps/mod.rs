@@ -47,7 +47,8 @@ const SORTABLE: &[Sortable] = &[
     ("createdat", "created_at"),
 ];
 
-fn not_found() -> Error {
+/// Refuses an app that the tenant does not have.
+pub fn not_found() -> Error {
     Error::not_found("APP_NOT_FOUND", "There is no such app. List the apps to see which there are.")
 }
 

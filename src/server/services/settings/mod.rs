@@ -59,6 +59,9 @@ impl Quota {
         Self { reason: "QUOTA_WORKSPACES", name: "maxWorkspacesPerUser", thing: "a workspace" };
     /// Workbenches.
     pub const SESSIONS: Self = Self { reason: "QUOTA_SESSIONS", name: "maxSessionsPerUser", thing: "a workbench" };
+    /// App instances that run, or are about to.
+    pub const APP_INSTANCES: Self =
+        Self { reason: "QUOTA_APP_INSTANCES", name: "maxAppInstancesPerUser", thing: "an app instance" };
 
     /// Refuses one more than the limit to somebody who owns so many.
     ///

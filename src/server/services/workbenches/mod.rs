@@ -168,6 +168,25 @@ impl Workbenches {
     }
 }
 
+/// Somebody starts an app in a workbench: that is use of it, and starts one that was stopped for idleness. Returns its
+/// workspace. Until the end of the transaction the workbench is not stopped or deleted.
+///
+/// # Errors
+/// 404 `WORKBENCH_NOT_FOUND`, and `WORKBENCH_STOPPED` for one that a person stopped.
+pub async fn enter(change: &mut Change, by: &Authorized, id: i64) -> Result<i64> {
+    let of = opening::Use { tenant: by.tenant(), id, now: by.now(), retry: false };
+    if store::used(&mut *change, of).await? == 0
+        && store::start(change, by.tenant(), id, &["idle"], by.now()).await?.is_none()
+    {
+        store::get(&mut *change, by.tenant(), id).await?.ok_or_else(not_found)?;
+        let text = "The workbench is stopped. Start it first.";
+        return Err(Error::invalid("WORKBENCH_STOPPED", text));
+    }
+    change.touched().workbenches.insert(id);
+    let workbench = store::get(change, by.tenant(), id).await?.ok_or_else(not_found)?;
+    Ok(workbench.workspace_id)
+}
+
 /// The clipboard of a workspace changed: its running workbenches follow.
 pub async fn want_running(change: &mut Change, by: &Authorized, workspace: i64) -> Result<()> {
     store::want_running(change, workspace, by.now()).await
