@@ -40,6 +40,10 @@ complete -c chorus -n "__fish_chorus_needs_command" -f -a "user" -d 'Manage user
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "token" -d 'Manage API tokens for programs'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "role" -d 'See roles, grant and revoke them, define roles of your own'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "workspace" -d 'Manage workspaces and their members'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "workbench" -d 'Manage workbenches (remote desktops), their members and what runs in them'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "open" -d 'Open the desktop of a workbench in a browser, like `chorus workbench open`'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "app" -d 'Manage the catalogue of apps'
+complete -c chorus -n "__fish_chorus_needs_command" -f -a "wait" -d 'Wait until a workbench or an app instance is as it should be'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "session" -d 'See where you are signed in, and end sessions'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "notification" -d 'Read your notifications'
 complete -c chorus -n "__fish_chorus_needs_command" -f -a "audit" -d 'Read the audit trail: who did what, and how it ended'
@@ -313,7 +317,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand login" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand login" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l password-stdin -d 'Read the password from the first line of standard input'
 complete -c chorus -n "__fish_chorus_using_subcommand login" -l totp-stdin -d 'Read a code of the authenticator app, or a recovery code, from the line after the password; otherwise it is asked for when the account needs one'
@@ -329,7 +333,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand logout" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand logout" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -l local -d 'Only forget the token here; the session stays open at the server until it expires'
 complete -c chorus -n "__fish_chorus_using_subcommand logout" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -344,7 +348,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand whoami" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -358,7 +362,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand password" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand password" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand password" -l password-stdin -d 'Read the current and the new password from the first two lines of standard input'
 complete -c chorus -n "__fish_chorus_using_subcommand password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -373,7 +377,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and not __fish_seen_subcommand_from enroll enable disable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -390,7 +394,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l password-stdin -d 'Read the password from the first line of standard input'
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enroll" -l totp-stdin -d 'Read a code of the second factor that is on, or a recovery code, from the next line of standard input'
@@ -408,7 +412,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l code-stdin -d 'Read the code from the first line of standard input'
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from enable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -423,7 +427,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l password-stdin -d 'Read the password from the first line of standard input'
 complete -c chorus -n "__fish_chorus_using_subcommand totp; and __fish_seen_subcommand_from disable" -l totp-stdin -d 'Read a code of the second factor that is on, or a recovery code, from the next line of standard input'
@@ -440,7 +444,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -475,7 +479,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -490,7 +494,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -509,7 +513,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l password-stdin -d 'Read the password from the first line of standard input'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create" -l generate-password -d 'Make a strong password and show it once, with the new user'
@@ -526,7 +530,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from create-service" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -546,7 +550,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -560,7 +564,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -575,7 +579,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from disable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -589,7 +593,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from enable" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -603,7 +607,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from reset-password" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -617,7 +621,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -638,7 +642,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -654,7 +658,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l all -d 'Also tokens that have expired or were revoked lately'
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
@@ -671,7 +675,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand token; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -685,7 +689,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and not __fish_seen_subcommand_from list show get permissions grant revoke create update delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -712,7 +716,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -726,7 +730,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -740,7 +744,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -754,7 +758,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -770,7 +774,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l all-workspaces -d 'The role applies in every workspace'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l all-workbenches -d 'The role applies in every workbench'
@@ -788,7 +792,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l all-workspaces -d 'The role applies in every workspace'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l all-workbenches -d 'The role applies in every workbench'
@@ -807,7 +811,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -825,7 +829,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -839,7 +843,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -l revoke-assignments -d 'Take the role from everybody who holds it'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
@@ -855,7 +859,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and not __fish_seen_subcommand_from list get create update delete public member" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -886,7 +890,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -901,7 +905,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -932,7 +936,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l no-allowed-fqdns -d 'Empty the list of hosts that may be reached'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from create" -l no-contact -d 'Nobody is there to be asked'
@@ -966,7 +970,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l no-allowed-fqdns -d 'Empty the list of hosts that may be reached'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from update" -l no-contact -d 'Nobody is there to be asked'
@@ -982,7 +986,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -1006,7 +1010,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l desc -d 'Largest first, newest first, Z to A'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from public" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -1021,14 +1025,427 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "list" -d 'List the members with their roles in the workspace'
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "add" -d 'Give a user a role in the workspace'
-complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "remove" -d 'Take one role, or all of them, from a user in the workspace'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "list" -d 'List the members with their roles'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "add" -d 'Give a user a role'
+complete -c chorus -n "__fish_chorus_using_subcommand workspace; and __fish_seen_subcommand_from member" -f -a "remove" -d 'Remove a user, or take a role'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "list" -d 'List the workbenches of the workspaces that you may see'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "get" -d 'Show one workbench; that does not start one that was stopped for idleness'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "create" -d 'Create a workbench and start its desktop; you become its administrator'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "update" -d 'Change name, short name or description of a workbench'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "delete" -d 'Delete a workbench with its apps and memberships'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "stop" -d 'Stop the desktop and its apps; files stay'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "start" -d 'Start a desktop that was stopped'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "open" -d 'Open the desktop in a browser'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "watch" -d 'Tell how workbenches are, and then each change, until interrupted'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "member" -d 'Manage who may use a workbench'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and not __fish_seen_subcommand_from list get create update delete stop start open watch member app" -f -a "app" -d 'Start, stop and watch the apps in a workbench'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l workspace -d 'Only those of this workspace, by id or name; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l sort -d 'Field to sort by' -r -f -a "id\t''
+userid\t''
+workspaceid\t''
+name\t''
+shortname\t''
+status\t''
+createdat\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -l workspace -d 'The workspace that it is in, by id or name, where its name alone is not enough' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l workspace -d 'The workspace that it is in, by id or name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l short-name -d 'Short form of the name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l description -d 'What the workbench is for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l resolution -d 'Size of the desktop in pixels when it starts, such as 1920x1080' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l wait -d 'Wait until the desktop answers; --timeout limits the waiting' -r -f -a "ready\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l workspace -d 'The workspace that it is in, by id or name, where its name alone is not enough' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l name -d 'New name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l short-name -d 'Short form of the name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l description -d 'What the workbench is for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -l workspace -d 'The workspace that it is in, by id or name, where its name alone is not enough' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -l workspace -d 'The workspace that it is in, by id or name, where its name alone is not enough' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -l wait -d 'Wait until the desktop has ended; --timeout limits the waiting' -r -f -a "stopped\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -l workspace -d 'The workspace that it is in, by id or name, where its name alone is not enough' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -l wait -d 'Wait until the desktop answers; --timeout limits the waiting' -r -f -a "ready\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -l workspace -d 'The workspace that it is in, by id or name, where its name alone is not enough' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -l wait -d 'Wait until the desktop answers; --timeout limits the waiting' -r -f -a "ready\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -l print-url -d 'Print the address instead of opening it; it works once, within 30 seconds, and for everybody who has it'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from open" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -l workspace -d 'Only those of this workspace, by id or name; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -f -a "list" -d 'List the members with their roles'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -f -a "add" -d 'Give a user a role'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from member" -f -a "remove" -d 'Remove a user, or take a role'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -f -a "list" -d 'List app instances, those that have ended included'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -f -a "start" -d 'Start an app in a workbench'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -f -a "stop" -d 'Stop an app'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -f -a "restart" -d 'Start an app again, whether it runs or has ended'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -f -a "logs" -d 'Show the last lines that an app wrote'
+complete -c chorus -n "__fish_chorus_using_subcommand workbench; and __fish_seen_subcommand_from app" -f -a "watch" -d 'Tell how apps are, and then each change, until interrupted'
+complete -c chorus -n "__fish_chorus_using_subcommand open" -l workspace -d 'The workspace that it is in, by id or name, where its name alone is not enough' -r
+complete -c chorus -n "__fish_chorus_using_subcommand open" -l wait -d 'Wait until the desktop answers; --timeout limits the waiting' -r -f -a "ready\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand open" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand open" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand open" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand open" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand open" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand open" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand open" -l print-url -d 'Print the address instead of opening it; it works once, within 30 seconds, and for everybody who has it'
+complete -c chorus -n "__fish_chorus_using_subcommand open" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand open" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand open" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -f -a "list" -d 'List the apps, the versions of one image as one'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -f -a "get" -d 'Show one app; of a name, the newest version'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -f -a "create" -d 'Add an app'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -f -a "update" -d 'Change an app; instances that run keep what they were started with'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -f -a "delete" -d 'Remove an app; instances that run go on'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and not __fish_seen_subcommand_from list get create update delete import" -f -a "import" -d 'Add all apps of a file, or none of them'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l sort -d 'Field to sort by' -r -f -a "id\t''
+name\t''
+status\t''
+dockerimageregistry\t''
+dockerimagename\t''
+createdat\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l versions -d 'Show every version of an image on a line of its own'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from get" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from get" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from get" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from get" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from get" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from get" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from get" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l image -d 'The image: [REGISTRY/]NAME:TAG' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l description -d 'What the app is good for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l status -d 'Whether the app can be started' -r -f -a "active\t''
+inactive\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l category -d 'Heading under which the catalogue shows the app' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l stability -d 'How mature the app is' -r -f -a "ready\t''
+beta\t''
+alpha\t''
+off\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l min-cpu -d 'CPU that is set aside, in cores (2, 0.5) or thousandths (500m)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l max-cpu -d 'The most CPU' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l min-memory -d 'Memory that is set aside, such as 512Mi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l max-memory -d 'The most memory, such as 4Gi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l min-ephemeral-storage -d 'Scratch space that is set aside, such as 1Gi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l max-ephemeral-storage -d 'The most scratch space, such as 10Gi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l shm-size -d 'Size of the shared memory, such as 2Gi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l url -d 'For a web app: the page that the browser in the image opens' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l jwt-url -d 'For a web app that signs the user in: the page that takes the token of the instance' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l jwt-client -d 'For a web app that signs the user in: the OpenID Connect client that the token is made for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l icon -d 'Address of the icon, or the picture itself as data:image/png;base64,…' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l icon-background -d 'Colour behind the icon, such as #336699' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l name -d 'New name' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l image -d 'The image: [REGISTRY/]NAME:TAG' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l description -d 'What the app is good for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l status -d 'Whether the app can be started' -r -f -a "active\t''
+inactive\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l category -d 'Heading under which the catalogue shows the app' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l stability -d 'How mature the app is' -r -f -a "ready\t''
+beta\t''
+alpha\t''
+off\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l min-cpu -d 'CPU that is set aside, in cores (2, 0.5) or thousandths (500m)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l max-cpu -d 'The most CPU' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l min-memory -d 'Memory that is set aside, such as 512Mi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l max-memory -d 'The most memory, such as 4Gi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l min-ephemeral-storage -d 'Scratch space that is set aside, such as 1Gi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l max-ephemeral-storage -d 'The most scratch space, such as 10Gi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l shm-size -d 'Size of the shared memory, such as 2Gi' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l url -d 'For a web app: the page that the browser in the image opens' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l jwt-url -d 'For a web app that signs the user in: the page that takes the token of the instance' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l jwt-client -d 'For a web app that signs the user in: the OpenID Connect client that the token is made for' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l icon -d 'Address of the icon, or the picture itself as data:image/png;base64,…' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l icon-background -d 'Colour behind the icon, such as #336699' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -s f -l file -d 'The file, in YAML or JSON; - is standard input' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand app; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -l for -d 'Workbench: ready, stopped or deleted. App instance: running or ended' -r -f -a "ready\t''
+stopped\t''
+deleted\t''
+running\t''
+ended\t''"
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -l workspace -d 'The workspace that a workbench is in, by id or name, where its name alone is not enough' -r
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -s o -l output -d 'Form of the answer' -r -f -a "table\t'Columns for people'
+wide\t'More columns'
+json\t'JSON as the REST API has it; stable, for programs'
+ndjson\t'The same data, one JSON object per line'
+yaml\t'The same data as YAML'
+name\t'One `kind/id` per line'"
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
+complete -c chorus -n "__fish_chorus_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
@@ -1038,7 +1455,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand session; and not __fish_seen_subcommand_from list revoke" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -1060,7 +1477,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l desc -d 'Largest first, newest first, Z to A'
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -1076,7 +1493,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l all -d 'End all of them; yours include the one of this command'
 complete -c chorus -n "__fish_chorus_using_subcommand session; and __fish_seen_subcommand_from revoke" -l others -d 'End all of yours but the one of this command'
@@ -1093,7 +1510,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and not __fish_seen_subcommand_from list read" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -1113,7 +1530,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l unread -d 'Only those that are not read yet'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from list" -l read -d 'Only those that are read'
@@ -1130,7 +1547,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l all -d 'Mark all of them'
 complete -c chorus -n "__fish_chorus_using_subcommand notification; and __fish_seen_subcommand_from read" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -1145,7 +1562,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and not __fish_seen_subcommand_from list export" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -1172,7 +1589,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l mine -d 'Only what you did yourself'
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -1199,7 +1616,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l mine -d 'Only what you did yourself'
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
@@ -1214,7 +1631,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand server; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
@@ -1229,7 +1646,7 @@ json\t'JSON as the REST API has it; stable, for programs'
 ndjson\t'The same data, one JSON object per line'
 yaml\t'The same data as YAML'
 name\t'One `kind/id` per line'"
-complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l timeout -d 'How long one call may take, such as 30s, 500ms or 2m' -r
+complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l timeout -d 'How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen: how long it waits (2m unless stated)' -r
 complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l ca-file -d 'PEM file with the certificates to trust instead of those of the system' -r -F
 complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -l insecure-plaintext -d 'Talk to another machine without encryption; anybody in between can read the password'
 complete -c chorus -n "__fish_chorus_using_subcommand server; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'

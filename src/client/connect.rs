@@ -9,7 +9,7 @@ use std::{error::Error as _, io, path::Path, time::Duration};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{sync::OnceCell, time};
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     metadata::MetadataValue,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
@@ -22,17 +22,22 @@ use super::{
     trace,
 };
 use crate::proto::v1::{
-    ChorusErrorCode, audit_service_client::AuditServiceClient,
-    authentication_service_client::AuthenticationServiceClient,
+    ChorusErrorCode, app_instance_service_client::AppInstanceServiceClient, app_service_client::AppServiceClient,
+    audit_service_client::AuditServiceClient, authentication_service_client::AuthenticationServiceClient,
     authorization_service_client::AuthorizationServiceClient, health_service_client::HealthServiceClient,
     notification_service_client::NotificationServiceClient, token_service_client::TokenServiceClient,
-    user_service_client::UserServiceClient, workspace_service_client::WorkspaceServiceClient,
+    user_service_client::UserServiceClient, workbench_service_client::WorkbenchServiceClient,
+    workspace_service_client::WorkspaceServiceClient,
 };
 
 /// The largest reply that is read: a page of 500 users with hundreds of roles each.
 const MAX_REPLY: usize = 64 << 20;
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one call may take unless the command line says otherwise.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Tells the server that a call only looks, and is no reason to start a desktop that was stopped for idleness.
+const NO_WAKE: &str = "x-chorus-no-wake";
 
 /// A server to call, and as whom.
 pub struct Session {
@@ -91,7 +96,7 @@ impl Session {
             target,
             token: None,
             source: TokenSource::SignIn,
-            timeout: globals.timeout,
+            timeout: globals.timeout.unwrap_or(CALL_TIMEOUT),
             verbose: globals.verbose,
             channel: OnceCell::new(),
         }
@@ -138,12 +143,45 @@ impl Session {
     where
         Q: prost::Message,
     {
+        let mut request = self.request(rpc, message)?;
+        request.set_timeout(self.timeout);
+        self.send(what, rpc, request, send).await
+    }
+
+    /// Opens a stream. The time limit is for its beginning; it may stay open for as long as it likes. What it brings is
+    /// explained with [`Session::explain`] when it fails.
+    pub async fn open_stream<Q, R>(
+        &self,
+        what: &str,
+        rpc: &'static str,
+        message: Q,
+        send: impl AsyncFnOnce(Channel, Request<Q>) -> Result<Response<Streaming<R>>, Status>,
+    ) -> Result<Streaming<R>>
+    where
+        Q: prost::Message,
+    {
+        self.send(what, rpc, self.request(rpc, message)?, send).await
+    }
+
+    fn request<Q: prost::Message>(&self, rpc: &'static str, message: Q) -> Result<Request<Q>> {
         trace::request(self.verbose, rpc, &message);
         let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
         if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", bearer(token)?);
         }
+        if only_looks(rpc) {
+            request.metadata_mut().insert(NO_WAKE, MetadataValue::from_static("1"));
+        }
+        Ok(request)
+    }
+
+    async fn send<Q, R>(
+        &self,
+        what: &str,
+        rpc: &'static str,
+        request: Request<Q>,
+        send: impl AsyncFnOnce(Channel, Request<Q>) -> Result<Response<R>, Status>,
+    ) -> Result<R> {
         let channel = self.channel().await?.clone();
         let start = time::Instant::now();
         let answer = match time::timeout(self.timeout, send(channel, request)).await {
@@ -173,7 +211,7 @@ impl Session {
     }
 
     /// The error for a failed call, with what only the session knows.
-    fn explain(&self, what: &str, status: &Status) -> Error {
+    pub fn explain(&self, what: &str, status: &Status) -> Error {
         let error = Error::from_status(what, status);
         match (status.code(), self.source.stated_by()) {
             (Code::Unauthenticated, Some(stated)) => {
@@ -198,6 +236,22 @@ impl Session {
             _ => error,
         }
     }
+}
+
+/// Whether an RPC changes nothing and opens nothing.
+fn only_looks(rpc: &str) -> bool {
+    let (_, method) = rpc.split_once('/').unwrap_or_default();
+    ["Get", "List", "Watch"].iter().any(|verb| method.starts_with(verb))
+}
+
+/// The app catalogue.
+pub fn apps(channel: Channel) -> AppServiceClient<Channel> {
+    AppServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
+}
+
+/// The apps that run in workbenches.
+pub fn app_instances(channel: Channel) -> AppInstanceServiceClient<Channel> {
+    AppInstanceServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
 }
 
 /// The audit trail.
@@ -233,6 +287,11 @@ pub fn tokens(channel: Channel) -> TokenServiceClient<Channel> {
 /// User accounts.
 pub fn users(channel: Channel) -> UserServiceClient<Channel> {
     UserServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
+}
+
+/// Workbenches and their members.
+pub fn workbenches(channel: Channel) -> WorkbenchServiceClient<Channel> {
+    WorkbenchServiceClient::new(channel).max_decoding_message_size(MAX_REPLY)
 }
 
 /// Workspaces and their members.

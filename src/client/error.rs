@@ -170,6 +170,12 @@ impl Error {
         }
     }
 
+    /// Names the refused fields in other words.
+    pub fn map_fields(mut self, rename: impl Fn(&str) -> String) -> Self {
+        self.fields.iter_mut().for_each(|field| field.field = rename(&field.field));
+        self
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit

@@ -7,6 +7,9 @@
 //!                     output (table, JSON, YAML) on stdout             error (text, exit code) on stderr
 //! ```
 //!
+//! Commands that wait or watch read a stream of changes (`watch`), judge each state (`wait`), and show it on standard error
+//! (`progress`).
+//!
 //! It talks gRPC through the stubs of the contract and knows nothing of the server's insides; `server` is never imported
 //! here. Data goes to standard output and everything else to standard error. Flags, formats and exit codes are stable, since
 //! scripts rely on them.
@@ -33,9 +36,12 @@ mod moment;
 mod output;
 mod paging;
 mod profile;
+mod progress;
 mod prompt;
 mod resolve;
 mod trace;
+mod wait;
+mod watch;
 
 /// The flags that every command of the client understands.
 #[derive(Debug, Clone, Default, Args)]
@@ -57,9 +63,10 @@ pub struct Globals {
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORM")]
     pub output: Format,
 
-    /// How long one call may take, such as 30s, 500ms or 2m
-    #[arg(long, global = true, default_value = "30s", value_parser = parse_duration, value_name = "TIME")]
-    pub timeout: Duration,
+    /// How long one call may take, such as 500ms or 2m (30s unless stated); where a command waits for something to happen:
+    /// how long it waits (2m unless stated)
+    #[arg(long, global = true, value_parser = parse_duration, value_name = "TIME")]
+    pub timeout: Option<Duration>,
 
     /// PEM file with the certificates to trust instead of those of the system
     #[arg(long, global = true, value_name = "FILE")]
@@ -117,11 +124,17 @@ fn report(error: &Error, format: Format) {
 struct Context {
     session: connect::Session,
     printer: Printer<'static>,
+    /// How long a command waits for something to happen.
+    patience: Duration,
 }
 
 impl Context {
     fn open(globals: &Globals) -> Result<Self> {
-        Ok(Self { session: connect::Session::open(globals)?, printer: Printer::stdout(globals.output) })
+        Ok(Self {
+            session: connect::Session::open(globals)?,
+            printer: Printer::stdout(globals.output),
+            patience: globals.timeout.unwrap_or(wait::PATIENCE),
+        })
     }
 }
 

@@ -7,11 +7,14 @@ use prost_types::Timestamp;
 
 use super::{Context, Globals, error::Result};
 
+mod app;
+mod app_import;
 mod audit;
 mod audit_export;
 mod login;
 mod member;
 mod notification;
+mod open;
 mod password;
 mod role;
 mod server;
@@ -19,6 +22,8 @@ mod session;
 mod token;
 mod totp;
 mod user;
+mod wait;
+mod workbench;
 mod workspace;
 
 /// What the client can do.
@@ -58,6 +63,22 @@ pub enum Command {
     /// A WORKSPACE is an id, a name or a short name. Digits only are an id; name:12 is the workspace named 12.
     #[command(subcommand)]
     Workspace(workspace::Command),
+    /// Manage workbenches (remote desktops), their members and what runs in them
+    ///
+    /// A WORKBENCH is an id, a name, a short name, or WORKSPACE/NAME. Digits only are an id; name:12 is the workbench named
+    /// 12. Looking at workbenches does not start those that were stopped for idleness.
+    #[command(subcommand)]
+    Workbench(Box<workbench::Command>),
+    /// Open the desktop of a workbench in a browser, like `chorus workbench open`
+    Open(open::Open),
+    /// Manage the catalogue of apps
+    ///
+    /// An APP is an id or a name. Of a name that several versions of one image share, the newest is meant where that is not
+    /// wrong.
+    #[command(subcommand)]
+    App(Box<app::Command>),
+    /// Wait until a workbench or an app instance is as it should be
+    Wait(wait::Wait),
     /// See where you are signed in, and end sessions
     ///
     /// A session begins with a sign-in and ends with `chorus logout`, when it is not used, or here. Administrators see and
@@ -88,6 +109,10 @@ impl Command {
             Self::Token(command) => command.run(&mut Context::open(globals)?).await,
             Self::Role(command) => command.run(&mut Context::open(globals)?).await,
             Self::Workspace(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Workbench(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Open(command) => command.run(&mut Context::open(globals)?).await,
+            Self::App(command) => command.run(&mut Context::open(globals)?).await,
+            Self::Wait(command) => command.run(&mut Context::open(globals)?).await,
             Self::Session(command) => command.run(&mut Context::open(globals)?).await,
             Self::Notification(command) => command.run(&mut Context::open(globals)?).await,
             Self::Audit(command) => command.run(&mut Context::open(globals)?).await,
@@ -98,6 +123,21 @@ impl Command {
 
 /// Which RPC serves which command, for `docs/api-coverage.md`.
 pub const COVERAGE: &[(&str, &str)] = &[
+    ("AppInstanceService/CreateAppInstance", "workbench app start"),
+    ("AppInstanceService/DeleteAppInstance", "workbench app stop"),
+    ("AppInstanceService/GetAppInstance", "workbench app stop"),
+    ("AppInstanceService/GetAppInstanceLogs", "workbench app logs"),
+    ("AppInstanceService/ListAppInstances", "workbench app list"),
+    ("AppInstanceService/RestartAppInstance", "workbench app restart"),
+    ("AppInstanceService/UpdateAppInstance", "workbench app stop"),
+    ("AppInstanceService/WatchAppInstances", "wait"),
+    ("AppInstanceService/WatchAppInstances", "workbench app watch"),
+    ("AppService/BulkCreateApps", "app import"),
+    ("AppService/CreateApp", "app create"),
+    ("AppService/DeleteApp", "app delete"),
+    ("AppService/GetApp", "app get"),
+    ("AppService/ListApps", "app list"),
+    ("AppService/UpdateApp", "app update"),
     ("AuditService/ListActorAudit", "audit list"),
     ("AuditService/ListPlatformAudit", "audit list"),
     ("AuditService/ListUserAudit", "audit list"),
@@ -135,6 +175,19 @@ pub const COVERAGE: &[(&str, &str)] = &[
     ("UserService/ResetTotp", "totp enroll"),
     ("UserService/UpdatePassword", "password"),
     ("UserService/UpdateUser", "user update"),
+    ("WorkbenchService/AddUserRoleInWorkbench", "workbench member add"),
+    ("WorkbenchService/CreateStreamTicket", "open"),
+    ("WorkbenchService/CreateStreamTicket", "workbench open"),
+    ("WorkbenchService/CreateWorkbench", "workbench create"),
+    ("WorkbenchService/DeleteWorkbench", "workbench delete"),
+    ("WorkbenchService/GetWorkbench", "workbench get"),
+    ("WorkbenchService/ListWorkbenches", "workbench list"),
+    ("WorkbenchService/RemoveUserFromWorkbench", "workbench member remove"),
+    ("WorkbenchService/StartWorkbench", "workbench start"),
+    ("WorkbenchService/StopWorkbench", "workbench stop"),
+    ("WorkbenchService/UpdateWorkbench", "workbench update"),
+    ("WorkbenchService/WatchWorkbenches", "wait"),
+    ("WorkbenchService/WatchWorkbenches", "workbench watch"),
     ("WorkspaceService/AddUserRoleInWorkspace", "workspace member add"),
     ("WorkspaceService/CreateWorkspace", "workspace create"),
     ("WorkspaceService/DeleteWorkspace", "workspace delete"),
@@ -167,11 +220,14 @@ mod tests {
         _command: Command,
     }
 
-    const SOURCES: [&str; 15] = [
+    const SOURCES: [&str; 23] = [
+        include_str!("app.rs"),
+        include_str!("app_import.rs"),
         include_str!("audit.rs"),
         include_str!("login.rs"),
         include_str!("member.rs"),
         include_str!("notification.rs"),
+        include_str!("open.rs"),
         include_str!("password.rs"),
         include_str!("role/define.rs"),
         include_str!("role/grant.rs"),
@@ -181,8 +237,13 @@ mod tests {
         include_str!("token.rs"),
         include_str!("totp.rs"),
         include_str!("user.rs"),
+        include_str!("workbench/app.rs"),
+        include_str!("workbench/members.rs"),
+        include_str!("workbench/mod.rs"),
+        include_str!("workbench/watching.rs"),
         include_str!("workspace.rs"),
-        include_str!("../resolve.rs"),
+        include_str!("../resolve/desktops.rs"),
+        include_str!("../resolve/mod.rs"),
     ];
 
     #[test]

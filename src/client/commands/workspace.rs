@@ -37,7 +37,7 @@ pub enum Command {
     Public(Public),
     /// Manage who belongs to a workspace
     #[command(subcommand)]
-    Member(member::Command),
+    Member(member::Command<member::InWorkspace>),
 }
 
 /// The workspace to act on.

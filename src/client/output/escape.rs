@@ -25,6 +25,17 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The same for whole lines, which keep their ends and tabs; the last one gets an end if it has none.
+pub fn lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for line in text.lines() {
+        let cells: Vec<_> = line.split('\t').map(visible).collect();
+        out.push_str(&cells.join("\t"));
+        out.push('\n');
+    }
+    out
+}
+
 /// Whether lines of text have nothing that a terminal would obey.
 pub fn is_harmless(text: &str) -> bool {
     !text.chars().any(|c| c != '\n' && is_hidden(c))
@@ -75,6 +86,12 @@ mod tests {
         for (text, shown) in table {
             assert_eq!(visible(text), shown);
         }
+    }
+
+    #[test]
+    fn lines_keep_their_ends_and_tabs() {
+        assert_eq!(lines("a\tb\r\nc\u{1b}[2J"), "a\tb\nc\\u{1b}[2J\n");
+        assert_eq!(lines(""), "");
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal as _, Write};
 use clap::ValueEnum;
 use serde::Serialize;
 
-pub use table::{Column, Shown};
+pub use table::{Column, Rows, Shown};
 
 use super::error::{Error, Result};
 
@@ -21,6 +21,14 @@ mod table;
 /// Tells the person at the terminal something, on standard error. When nobody listens any more, that is no failure.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{}", escape::visible(text));
+}
+
+/// Several of a kind.
+pub fn plural(kind: &str) -> String {
+    match kind.ends_with("ch") {
+        true => format!("{kind}es"),
+        false => format!("{kind}s"),
+    }
 }
 
 /// The form of the answer.
@@ -90,7 +98,7 @@ impl<'a> Printer<'a> {
     pub fn list<T: Resource>(&mut self, items: &[T], columns: &[Column<T>]) -> Result<()> {
         match self.format {
             Format::Table | Format::Wide if items.is_empty() => {
-                say(&format!("no {}s", T::KIND));
+                say(&format!("no {}", plural(T::KIND)));
                 Ok(())
             }
             Format::Table => self.rows(items, columns, Shown::Always),
@@ -132,6 +140,18 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// Prints one of a row of things that never ends; says whether anybody still reads. As YAML it is a document of its own.
+    pub fn event<T: Resource>(&mut self, item: &T) -> Result<bool> {
+        match self.format {
+            Format::Name => self.pass(&name(item)),
+            Format::Yaml => {
+                let text = self.written(&data::Rest(&data::reflect(T::MESSAGE, item)?))?;
+                self.pass(&format!("---\n{text}"))
+            }
+            _ => self.pass(&(data::line(T::MESSAGE, item)? + "\n")),
+        }
+    }
+
     /// Prints a single value as it is.
     pub fn text(&mut self, text: &str) -> Result<()> {
         self.write(&format!("{}\n", escape::visible(text)))
@@ -148,6 +168,12 @@ impl<'a> Printer<'a> {
     }
 
     fn data(&mut self, value: &impl Serialize) -> Result<()> {
+        let text = self.written(value)?;
+        self.write(&text)
+    }
+
+    /// The value as JSON or YAML, fit for a terminal.
+    fn written(&self, value: &impl Serialize) -> Result<String> {
         let failed = |error: &dyn std::fmt::Display| Error::failure(error.to_string());
         let yaml = match self.format {
             Format::Yaml => Some(serde_saphyr::to_string(value).map_err(|error| failed(&error))?),
@@ -158,7 +184,7 @@ impl<'a> Printer<'a> {
             Some(text) => text,
             None => escape::json(&serde_json::to_string_pretty(value).map_err(|error| failed(&error))?).into_owned(),
         };
-        self.pass(&format!("{}\n", text.trim_end_matches('\n'))).map(drop)
+        Ok(format!("{}\n", text.trim_end_matches('\n')))
     }
 
     /// Prints text that is fit for a terminal already; says whether anybody still reads.

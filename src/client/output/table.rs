@@ -5,7 +5,8 @@
 
 use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, presets};
 
-use super::escape::visible;
+use super::{Format, Printer, escape::visible};
+use crate::client::error::Result;
 
 /// The blanks between two columns.
 const GAP: u16 = 2;
@@ -152,6 +153,45 @@ pub fn lines<T>(item: &T, columns: &[&Column<T>], style: Style) -> String {
     draw(table)
 }
 
+/// A table that grows while it is read. A column gets wider when something longer comes, and never narrower.
+#[derive(Debug, Default)]
+pub struct Rows {
+    widths: Vec<usize>,
+}
+
+impl Rows {
+    /// Prints one more row, the first one under the headings; says whether anybody still reads.
+    pub fn print<T>(&mut self, printer: &mut Printer<'_>, item: &T, columns: &[Column<T>]) -> Result<bool> {
+        let most = if printer.format() == Format::Wide { Shown::Wide } else { Shown::Always };
+        let columns: Vec<_> = columns.iter().filter(|column| column.shown <= most).collect();
+        let mut text = String::new();
+        let cells: Vec<_> = columns.iter().map(|column| column.of(item).joined(", ")).collect();
+        if self.widths.is_empty() {
+            let titles: Vec<_> = columns.iter().map(|column| column.title.to_uppercase()).collect();
+            self.grow(&cells);
+            text.push_str(&self.line(&titles));
+        }
+        text.push_str(&self.line(&cells));
+        printer.pass(&text)
+    }
+
+    fn grow(&mut self, cells: &[String]) {
+        self.widths.resize(cells.len(), 0);
+        for (width, cell) in self.widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+
+    fn line(&mut self, cells: &[String]) -> String {
+        self.grow(cells);
+        let gap = usize::from(GAP);
+        let padded = cells.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:<width$}", width = width + gap));
+        let mut line = padded.collect::<String>().trim_end().to_owned();
+        line.push('\n');
+        line
+    }
+}
+
 fn empty(style: Style) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -213,6 +253,28 @@ mod tests {
         CREATED               MESSAGE
         2023-11-14T22:13:20Z  You were given the role WorkspaceMember.
         -                     Hello
+        ");
+    }
+
+    #[test]
+    fn a_table_that_is_read_while_it_grows() {
+        let columns = [
+            Column::new("id", |item: &(u64, &str)| item.0),
+            Column::new("name", |item: &(u64, &str)| item.1),
+            Column::new("more", |_: &(u64, &str)| "").wide(),
+        ];
+        let mut out = Vec::new();
+        let mut printer = Printer::to(Format::Table, &mut out);
+        let mut rows = Rows::default();
+        for item in [(7, "a"), (1234, "b"), (8, "c\u{1b}")] {
+            assert!(rows.print(&mut printer, &item, &columns).unwrap());
+        }
+        drop(printer);
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        ID  NAME
+        7   a
+        1234  b
+        8     c\u{1b}
         ");
     }
 

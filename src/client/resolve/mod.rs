@@ -8,8 +8,14 @@ use std::{fmt, str::FromStr};
 use super::{
     connect::{self, Session},
     error::{Error, Result},
+    output::plural,
     paging::Paging,
 };
+
+pub use desktops::{Version, app, app_instance, app_instances, workbench, workbench_id, workbenches};
+
+mod desktops;
+
 use crate::proto::v1::{GetUserMeRequest, ListUsersRequest, ListWorkspacesRequest, User, UserFilter, Workspace};
 
 /// How many candidates an error lists.
@@ -88,17 +94,24 @@ pub async fn workspace(session: &Session, reference: &Reference) -> Result<u64> 
         Reference::Me => Err(Error::usage("@me is a user, not a workspace")),
         Reference::Name(name) => {
             let all = all_workspaces(session, name).await?;
-            let exact: Vec<_> = all.iter().filter(|w| w.name == *name || w.short_name == *name).collect();
-            let folded = name.to_lowercase();
-            let fitting = if exact.is_empty() {
-                let fits = |text: &str| text.to_lowercase() == folded;
-                all.iter().filter(|w| fits(&w.name) || fits(&w.short_name)).collect()
-            } else {
-                exact
-            };
+            let fitting = named(&all, name, |w| [&w.name, &w.short_name]);
             pick("workspace", name, &fitting, |w| w.id, |w| format!("{} {:?}", w.id, w.name))
         }
     }
+}
+
+/// The things of that name; the same letters in another case count only when nothing fits as it is written.
+fn named<'a, T, const N: usize>(all: &'a [T], name: &str, names: impl Fn(&T) -> [&str; N]) -> Vec<&'a T> {
+    if name.is_empty() {
+        // not those that have no short name
+        return Vec::new();
+    }
+    let exact: Vec<_> = all.iter().filter(|item| names(item).contains(&name)).collect();
+    if !exact.is_empty() {
+        return exact;
+    }
+    let folded = name.to_lowercase();
+    all.iter().filter(|item| names(item).iter().any(|text| text.to_lowercase() == folded)).collect()
 }
 
 /// A reply without its content, which a server of another make may send.
@@ -158,7 +171,7 @@ pub fn pick<T>(
     match fitting {
         [one] => Ok(id(one)),
         [] => Err(Error::not_found(format!("there is no {kind} named {name:?}, or you may not see it"))),
-        several => Err(Error::usage(format!("{} {kind}s are named {name:?}", several.len()))
+        several => Err(Error::usage(format!("{} {} are named {name:?}", several.len(), plural(kind)))
             .hint(format!("use the id of one: {}", list(several.iter().map(|item| describe(item)))))),
     }
 }

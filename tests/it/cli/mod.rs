@@ -14,6 +14,8 @@ use crate::support::{
     totp,
 };
 
+mod desktops;
+
 fn signed_in(server: &Server) -> Shell {
     let mut shell = Shell::new(&server.grpc);
     let answer = shell.run_with("login --username chorus --password-stdin", ADMIN_PASSWORD);
