@@ -51,7 +51,7 @@ pub struct Import {
 
 impl Import {
     pub(super) async fn run(self, context: &mut Context) -> Result<()> {
-        let name = self.file.display().to_string();
+        let name = self.name();
         let apps = parse(&self.read()?).map_err(|why| Error::usage(format!("cannot read {name}: {why}")))?;
         let names: Vec<_> = apps.iter().map(|app| app.name.clone()).collect();
         let request = BulkCreateAppsRequest { apps };
@@ -66,16 +66,24 @@ impl Import {
         context.printer.list(&created, &columns())
     }
 
+    fn is_stdin(&self) -> bool {
+        self.file.as_os_str() == "-"
+    }
+
+    fn name(&self) -> String {
+        if self.is_stdin() { "standard input".to_owned() } else { self.file.display().to_string() }
+    }
+
     fn read(&self) -> Result<String> {
-        let failed = |error: io::Error| Error::usage(format!("cannot read {}: {error}", self.file.display()));
+        let failed = |error: io::Error| Error::usage(format!("cannot read {}: {error}", self.name()));
         let mut text = String::new();
-        let read = match self.file.as_os_str() == "-" {
+        let read = match self.is_stdin() {
             true => io::stdin().take(MOST_BYTES + 1).read_to_string(&mut text),
             false => fs::File::open(&self.file).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text)),
         };
         match read.map_err(failed)? as u64 {
             0..=MOST_BYTES => Ok(text),
-            _ => Err(Error::usage(format!("{} is larger than 16 MiB", self.file.display()))),
+            _ => Err(Error::usage(format!("{} is larger than 16 MiB", self.name()))),
         }
     }
 }
@@ -113,7 +121,7 @@ fn app(entry: Value) -> Result<App, String> {
     }
     if let Some(field) = entry.as_object().and_then(|fields| fields.iter().find(|(_, value)| value.is_number())) {
         // a tag of 4.10 would silently have become 4.1
-        return Err(format!("{}: write {} in quotes", field.0, field.1));
+        return Err(format!("{}: write the number in quotes", field.0));
     }
     let descriptor = proto::pool().get_message_by_name(App::MESSAGE).ok_or("this client does not know apps")?;
     let options = DeserializeOptions::new().deny_unknown_fields(true);
@@ -171,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_entry() {
         let table = [
-            ("- name: A\n- name: B\n  dockerImageTag: 4.10\n", "entry 2 (\"B\"): dockerImageTag: write 4.1 in quotes"),
+            ("- name: A\n- name: B\n  dockerImageTag: 4.10\n", "entry 2 (\"B\"): dockerImageTag: write the number in quotes"),
             ("- name: A\n  image: x\n", "entry 1 (\"A\"): unrecognized field name 'image'"),
             ("- name: A\n- x\n", "entry 2: it is no app"),
             ("- name: [a]\n", "entry 1: invalid type: sequence, expected a string"),
