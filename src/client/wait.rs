@@ -77,16 +77,18 @@ pub async fn until<T: Watched, G: Goal<T>>(
     goal: G,
 ) -> Result<Option<T>> {
     let mut progress = Progress::begin(context.printer.is_data());
-    let mut last = format!("{name}: no state yet");
+    let mut last = state("", "");
     let limit = context.patience;
     let reached = watch_until(context, name, id, filter, goal, |text| {
-        last = format!("{name}: {text}");
-        progress.show(&last);
+        text.clone_into(&mut last);
+        progress.show(&format!("{name}: {text}"));
     });
     match time::timeout(limit, reached).await {
         Ok(reached) => reached,
-        Err(_) => Err(Error::new(Exit::Timeout, format!("{name} is not {} after {limit:?}; {last}", goal.name()))
-            .hint("wait longer with `--timeout`")),
+        Err(_) => {
+            let text = format!("{name} is not {} after {limit:?}; its last state is {last}", goal.name());
+            Err(Error::new(Exit::Timeout, text).hint("wait longer with `--timeout`"))
+        }
     }
 }
 

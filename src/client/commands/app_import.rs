@@ -179,7 +179,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_entry() {
         let table = [
-            ("- name: A\n- name: B\n  dockerImageTag: 4.10\n", "entry 2 (\"B\"): dockerImageTag: write the number in quotes"),
+            (
+                "- name: A\n- name: B\n  dockerImageTag: 4.10\n",
+                "entry 2 (\"B\"): dockerImageTag: write the number in quotes",
+            ),
             ("- name: A\n  image: x\n", "entry 1 (\"A\"): unrecognized field name 'image'"),
             ("- name: A\n- x\n", "entry 2: it is no app"),
             ("- name: [a]\n", "entry 1: invalid type: sequence, expected a string"),

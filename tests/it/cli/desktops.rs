@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::signed_in;
+use super::{create_user, signed_in};
 use crate::support::{binary::Server, golden::golden};
 
 #[test]
@@ -59,4 +59,46 @@ fn a_file_of_apps_is_imported_whole_or_not_at_all() {
     shell.run(&format!("app import -f {} -o name", file.display()));
     shell.hide(&file.display().to_string(), "<file>");
     golden("tests/it/data/cli/app-import.txt", &shell.transcript());
+}
+
+#[test]
+fn workbenches_and_members() {
+    let server = Server::with_flags(None, &["--runtime", "none"]);
+    let mut shell = signed_in(&server);
+    create_user(&mut shell, "ada", "Ada", "Lovelace");
+    shell.run("workspace create Genomics --short-name gen -o name");
+    shell.run("workspace create Imaging -o name");
+    shell.run("workbench list");
+    shell.run("workbench create desk --workspace gen --description 'Rare variants' --resolution 1280x800");
+    shell.run("workbench create desk --workspace imaging --short-name im -o json");
+    shell.run("workbench create desk --workspace nowhere");
+    shell.run("workbench create desk --workspace gen --resolution big");
+    shell.run("workbench get desk");
+    shell.run("workbench stop imaging/desk");
+    shell.run("workbench stop desk --workspace gen --wait");
+    shell.run("workbench list --workspace imaging");
+    shell.run("workbench list --sort name --desc -o name");
+    shell.run("workbench list -o wide --limit 1");
+    shell.run("workbench get IM -o name");
+    shell.run("workbench get gen/nothing");
+    shell.run("workbench get 99");
+    shell.run("workbench update im --name 'Reading room' --description Scans -o name");
+    shell.run("workbench update im");
+    shell.run("workbench get 'reading room'");
+    shell.run("wait workbench/desk --for stopped");
+    shell.run("wait workbench/desk --for ready");
+    shell.run("wait workbench/desk --for running");
+    shell.run("wait workbench/nothing --for deleted");
+    shell.run("wait workbench/desk --for deleted --timeout 1s");
+    shell.run("wait desk --for ready");
+    shell.run("workbench member add desk ada");
+    shell.run("workbench member add desk ada --role WorkbenchViewer");
+    shell.run("workbench member add desk ada --role WorkspaceMember");
+    shell.run("workbench member list desk");
+    shell.run("workbench member remove desk ada");
+    shell.run("workbench member list desk -o name");
+    shell.run("workbench delete desk");
+    shell.run("workbench delete desk --yes");
+    shell.run("workbench delete desk --yes");
+    golden("tests/it/data/cli/workbenches.txt", &shell.transcript());
 }
