@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chorus::{
     proto::v1::{self, AppInstanceEventKind, app_instance_service_client::AppInstanceServiceClient},
-    server::db::sql,
+    server::{db::sql, runtime::RuntimeError},
 };
 use chrono::TimeDelta;
 use reqwest::Method;
@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::timeout};
 use tonic::Streaming;
 
-use crate::support::server::{Person, Reply, TestServer, on_each_engine};
+use crate::support::{
+    runtime::Scripted,
+    server::{Person, Reply, TestServer, on_each_engine},
+};
 
 const INSTANCES: &str = "/api/rest/v1/app-instances";
 
@@ -380,6 +383,21 @@ async fn logs_come_from_the_runtime() {
         assert_eq!(reply.status, 400);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_runtime_that_fails_says_why() {
+    let db = chorus::server::db::Db::memory().await.unwrap();
+    let runtime = Arc::new(Scripted::default());
+    let away = RuntimeError::transient("Away", "The host of the desktop does not answer.");
+    runtime.fail("logs", [away.clone()]);
+    let server = TestServer::with_runtime(db, &[], runtime).await;
+    let desk = Desk::new(&server).await;
+    let id = server.app_instance(&desk.owner, desk.workbench, desk.app).await;
+    let reply = get(&server, &desk.owner, &format!("/{id}/logs")).await;
+    assert_eq!((reply.status, reply.reason()), (503, "LOGS_UNAVAILABLE"));
+    assert_eq!(reply.body["message"], away.message);
+    server.stop().await;
 }
 
 async fn next(stream: &mut Streaming<v1::WatchAppInstancesReply>) -> (AppInstanceEventKind, u64, String) {

@@ -16,11 +16,18 @@ use std::{
 use base64::{Engine as _, alphabet, engine::GeneralPurpose, engine::general_purpose::NO_PAD};
 use chorus::{
     proto::v1::{Credentials, authentication_service_client::AuthenticationServiceClient},
-    server::clock::{Clock as _, SystemClock},
+    server::{
+        access::{
+            keyring::{Keyring, Keys},
+            kiosk::{self, Kiosk},
+        },
+        clock::{Clock as _, SystemClock},
+    },
 };
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use reqwest::{Method, RequestBuilder};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -61,6 +68,7 @@ async fn leave_no_trace(secrets: &mut Secrets, mut server: Server) {
     let changed = passwords(secrets, &rest, &admin).await;
     second_factor(secrets, &rest, &changed).await;
     api_token(secrets, &rest, &admin).await;
+    web_app(secrets, &rest, &admin, &server.data().join("keys")).await;
     over_grpc(secrets, &server.grpc).await;
     let shells = command_line(secrets, &server.grpc, &changed);
 
@@ -239,6 +247,47 @@ async fn api_token(secrets: &mut Secrets, rest: &Rest, admin: &str) {
     let broken = format!("{most}{}", if last == "a" { "b" } else { "a" });
     secrets.learn("mistyped API token", &broken);
     secrets.refused(&rest.send(me(&broken)).await, "a mistyped API token");
+}
+
+/// A web app in a workbench signs its user in.
+async fn web_app(secrets: &mut Secrets, rest: &Rest, admin: &str, keys: &Path) {
+    let make = async |path: &str, kind: &str, body: Value| {
+        let reply = rest.send(rest.request(Method::POST, path, &body).bearer_auth(admin)).await;
+        let made = reply.body["result"][kind].clone();
+        assert!(made["id"].is_string(), "{path}: {}", reply.text);
+        made
+    };
+    let workspace = make("workspaces", "workspace", json!({"name": "Atlas"})).await;
+    let desk = json!({"workspaceId": workspace["id"], "name": "Desk"});
+    let workbench = make("workbenches", "workbench", desk).await;
+    let app = json!({"name": "Jupyter", "dockerImageName": "apps/kiosk", "dockerImageTag": "1", "browserConfigURL":
+        "https://jupyter.example.org", "browserConfigJWTOIDCClientID": "jupyter"});
+    let app = make("apps", "app", app).await;
+    let start = json!({"workbenchId": workbench["id"], "appId": app["id"]});
+    let instance = make("app-instances", "appInstance", start).await;
+
+    let kiosk = Kiosk::new(Keys::fixed(Keyring::load(keys).unwrap().unwrap()));
+    let started: DateTime<Utc> = instance["createdAt"].as_str().unwrap().parse().unwrap();
+    let id = instance["id"].as_str().unwrap().parse().unwrap();
+    let token = kiosk.token(id, 1, "jupyter", kiosk::expires_at(started)).unwrap();
+    let token = token.expose_secret();
+    secrets.learn("token of a web app", token);
+    secrets.learn("last part of the token of a web app", token.rsplit_once('.').unwrap().1);
+    let page = format!("{}/kiosk-jwt", rest.url);
+    let answer = rest.client.post(&page).body(json!({"token": token}).to_string()).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 204);
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    secrets.learn("session of a web app", cookie.strip_prefix("jwttoken=").unwrap().split(';').next().unwrap());
+
+    let wrong = secrets.plant("wrong token of a web app");
+    for body in [json!({"token": wrong}).to_string(), format!("{{\"token\": \"{wrong}"), wrong.clone()] {
+        let answer = rest.send(rest.client.post(&page).body(body)).await;
+        secrets.refused(&answer, "a wrong token of a web app");
+    }
+    let answer = rest.send(rest.client.get(format!("{page}?jwt={wrong}"))).await;
+    secrets.search("the page of web apps", &answer.text);
+    let answer = rest.send(rest.client.get(format!("{}/api/rest/v1/users/me", rest.url)).bearer_auth(token)).await;
+    secrets.refused(&answer, "the token of a web app as a session");
 }
 
 async fn over_grpc(secrets: &mut Secrets, address: &str) {

@@ -171,6 +171,14 @@ async fn a_session_of_an_app_is_for_its_workspace_only() {
         let (at, here) = (app.workbench.to_string(), app.workspace.to_string());
         let start = json!({"workbenchId": at, "appId": "1"});
         let member = json!({"role": {"name": "WorkspaceAdmin"}});
+        let (details,): (String,) =
+            sql("SELECT CAST(details AS TEXT) FROM audit_log WHERE outcome = 'refused' LIMIT 1")
+                .one(&server.db)
+                .await
+                .unwrap();
+        let details: Value = serde_json::from_str(&details).unwrap();
+        assert_eq!(details["by_app_instance"], app.instance.to_string(), "the trail tells that it was the app");
+
         for (method, path, body) in [
             (Method::GET, "users/me".to_owned(), None),
             (Method::GET, "users".to_owned(), None),
@@ -250,6 +258,25 @@ async fn an_app_that_ended_by_itself_opens_nothing() {
             assert_eq!(workspace(&server, &inside, app.workspace).await, 401, "{status}");
             assert_eq!(exchange(&server, &app.token(&server).await).await.status, 401, "{status}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_ends_on_every_replica() {
+    on_each_engine(|one| async move {
+        let other = one.replica().await;
+        let app = App::start(&one).await;
+        let inside = app.signed_in(&one).await;
+        assert_eq!(workspace(&other, &inside, app.workspace).await, 200, "the other one knows the session by heart");
+        let body = json!({"id": app.instance.to_string(), "k8sState": "Stopped"});
+        one.rest(Some(&app.owner), Method::PUT, "/api/rest/v1/app-instances", Some(body)).await;
+        let started = tokio::time::Instant::now();
+        while workspace(&other, &inside, app.workspace).await != 401 {
+            // some more than the second that is promised: the machine may be busy
+            assert!(started.elapsed() < std::time::Duration::from_millis(1500), "it goes on");
+        }
+        other.stop().await;
     })
     .await;
 }

@@ -101,6 +101,9 @@ impl Record {
             details.insert("token_id".to_owned(), token.id.to_string().into());
             details.insert("token_name".to_owned(), plain(&token.name).into());
         }
+        if let Some(kiosk) = caller.kiosk() {
+            details.insert("by_app_instance".to_owned(), kiosk.app_instance.to_string().into());
+        }
         if let Some(error) = error {
             details.insert("error_message".to_owned(), plain(error.message()).into());
             details.insert("reason".to_owned(), error.reason().into());

@@ -360,7 +360,10 @@ impl Runtime for Scripted {
 
     fn logs(&self, of: WorkbenchRef, app: i64, most: usize) -> BoxFuture<'_, Result<String>> {
         let logs = async move {
-            let world = self.world();
+            let mut world = self.world();
+            if let Some(error) = world.failure("logs") {
+                return Err(error);
+            }
             let apps = world.desktops.get(&of).into_iter().flat_map(|desktop| &desktop.seen.apps);
             let failed = apps.filter(|seen| seen.id == app).any(|seen| seen.status == AppStatus::Failed);
             let text = if failed { "broken\n" } else { "" };
