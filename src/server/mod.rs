@@ -9,6 +9,7 @@ pub mod error;
 mod installation;
 pub mod pipeline;
 pub mod random;
+pub mod reconcile;
 pub mod rotation;
 mod run;
 pub mod runtime;

@@ -32,6 +32,7 @@ use super::{
     installation,
     pipeline::{Gate, Shared},
     random::Random,
+    reconcile::{self, Reconciler},
     runtime::{self, SharedRuntime},
     services::{self, Base, feed::Feed, users},
     telemetry::{Connections, Metrics},
@@ -55,6 +56,8 @@ pub struct Server {
     stop: CancellationToken,
     serving: JoinHandle<()>,
     upkeep: upkeep::Running,
+    /// None where a test drives the loop.
+    reconcile: Option<reconcile::Running>,
     metrics: Option<JoinHandle<()>>,
     health: HealthReporter,
 }
@@ -104,7 +107,8 @@ fn announce(admin: &users::FirstAdmin) {
 }
 
 impl Server {
-    /// Starts a server. Tests pass a database and a runtime of their own.
+    /// Starts a server. Tests pass a database and a runtime of their own; with a runtime of their own they drive the loop that
+    /// reconciles themselves.
     ///
     /// # Errors
     /// When it cannot start; the text says what to change.
@@ -164,9 +168,9 @@ impl Server {
 
         let holder = random.uuid().to_string();
 
-        let runtime = match given.runtime {
-            Some(runtime) => runtime,
-            None => runtime::choose(&config)?,
+        let (runtime, by_hand) = match given.runtime {
+            Some(runtime) => (runtime, true),
+            None => (runtime::choose(&config)?, false),
         };
         let stop = CancellationToken::new();
         let feed = Arc::new(Feed::new(db.clone(), shared.desktops.listen(), stop.clone()));
@@ -184,6 +188,7 @@ impl Server {
             random,
         })
         .await?;
+        let reconciler = Reconciler::new(db.clone(), base.runtime.clone(), shared.clone(), &*holder);
         let upkeep = Upkeep::new(db.clone(), clock, holder, services::jobs(&shared, &base)).start(upkeep::TICK);
         let serving = tokio::spawn({
             let (stop, deadline) = (stop.clone(), base.config.shutdown_timeout);
@@ -198,6 +203,7 @@ impl Server {
             stop,
             serving,
             upkeep,
+            reconcile: (!by_hand).then(|| reconciler.start()),
             metrics: counting,
             health: transports.health,
         })
@@ -237,6 +243,9 @@ impl Server {
             tracing::error!(target: "chorus", "the listeners failed");
         }
         self.upkeep.stop().await;
+        if let Some(reconcile) = self.reconcile {
+            reconcile.stop().await;
+        }
         if let Some(metrics) = self.metrics {
             metrics.abort();
         }

@@ -30,7 +30,7 @@ mod work;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinHandle,
@@ -38,12 +38,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    lead::Lead,
-    store::Target,
-    watch::Watch,
-    work::Work,
-};
+use self::{lead::Lead, store::Target, watch::Watch, work::Work};
 use super::{db::Db, pipeline::Shared, runtime::SharedRuntime, telemetry::metrics};
 
 /// How often it looks for due rows when nothing is told.
@@ -134,15 +129,17 @@ impl Reconciler {
 
 impl Core {
     /// Works and watches, until it is dropped.
-    async fn lead_on(&self, watch: &mut Watch) {
+    async fn lead_on(self: &Arc<Self>, watch: &mut Watch) {
         let (sender, receiver) = mpsc::channel(MOST_DUE);
         let working = ReceiverStream::new(receiver).for_each_concurrent(CONCURRENCY, |work| self.done(work));
         // all in one task and polled together, so that nothing is left behind when it is dropped
-        tokio::join!(self.look_for_work(sender), working, self.go_on_watching(watch));
+        // boxed, since the compiler does not see otherwise that they are `Send`
+        let (looking, working) = (self.look_for_work(sender).boxed(), working.boxed());
+        tokio::join!(looking, working, self.go_on_watching(watch).boxed());
     }
 
     /// Hands due rows on: at once when something is told or finished, and every so often.
-    async fn look_for_work(&self, to: mpsc::Sender<Work<'_>>) {
+    async fn look_for_work(self: &Arc<Self>, to: mpsc::Sender<Work>) {
         let mut told = self.shared.desktops.listen();
         loop {
             if let Some(works) = self.look().await {

@@ -68,6 +68,8 @@ pub(super) enum WorkspaceStep {
 /// What a step led to.
 #[derive(Debug)]
 pub(super) enum Done {
+    /// There was nothing to do.
+    Nothing,
     /// The runtime took the order.
     Applied,
     /// A removal went so far.
@@ -147,6 +149,7 @@ pub(super) fn after(row: &Workbench, done: Done, now: DateTime<Utc>) -> Outcome 
         shown,
     };
     match (done, wanted) {
+        (Done::Nothing, _) => rest(0),
         // the number of attempts stays until the desktop is ready: one that ends at each start is started ever more seldom
         (Done::Applied, _) => Outcome { shown: row.begins_again(), ..rest(row.attempts) },
         (Done::Removal(Removal::Gone), Wanted::Deleted) => {
@@ -203,9 +206,9 @@ pub(super) fn workspace(row: &Workspace, now: DateTime<Utc>) -> WorkspaceStep {
 /// What becomes of a workspace. It is `current` once it may have workbenches.
 pub(super) fn workspace_after(row: &Workspace, done: &Done, now: DateTime<Utc>) -> Outcome {
     let attempts = row.attempts + 1;
-    let again =
-        |at: DateTime<Utc>| Outcome { due_at: Some(at), attempts, removed: false, current: false, shown: None };
+    let again = |at: DateTime<Utc>| Outcome { due_at: Some(at), attempts, removed: false, current: false, shown: None };
     match done {
+        Done::Nothing => rest(0),
         Done::Applied => Outcome { current: true, ..rest(0) },
         Done::Removal(Removal::Gone) => Outcome { removed: true, current: true, ..rest(0) },
         Done::Removal(Removal::Going) => again(now + going(attempts)),

@@ -14,9 +14,7 @@ use super::{
     plan,
     row::{App, Wanted, Workbench},
 };
-use crate::server::runtime::{
-    AppObservation, AppState, AppStatus, Observation, PodStatus, RuntimeError, ServerStatus,
-};
+use crate::server::runtime::{AppObservation, AppState, AppStatus, Observation, PodStatus, RuntimeError, ServerStatus};
 
 /// The longest message that is kept, in characters.
 const LONGEST: usize = 1000;
@@ -239,14 +237,8 @@ fn changed(app: &App, observed: AppStatus, message: &str) -> Option<AppChange> {
     };
     // a deleted one stays deleted
     let status = if app.deleted_at.is_some() { "deleted" } else { status(observed) };
-    let change = AppChange {
-        id: app.id,
-        incarnation: app.incarnation,
-        status,
-        observed,
-        message: tidy(message),
-        wanted,
-    };
+    let change =
+        AppChange { id: app.id, incarnation: app.incarnation, status, observed, message: tidy(message), wanted };
     let same = app.status == change.status
         && app.k8s_status == change.observed.as_str()
         && app.k8s_message == change.message

@@ -151,7 +151,7 @@ pub(super) async fn finish_workbench(
         }
     }
     if outcome.current {
-        sql("UPDATE workbenches SET observed_generation = generation, removed_at = $1 WHERE id = $2 AND generation = $3")
+        sql("UPDATE workbenches SET observed_generation = generation, removed_at = coalesce($1, removed_at) WHERE id = $2 AND generation = $3")
             .bind(outcome.removed.then_some(now))
             .bind(row.id)
             .bind(row.generation)
@@ -191,7 +191,7 @@ pub(super) async fn finish_workspace(
     let mut tx = db.transaction().await?;
     // its last workbench may have woken it meanwhile
     sql("UPDATE workspaces SET due_at = CASE WHEN due_at IS NULL OR due_at = $1 THEN $2 ELSE due_at END, attempts = $3, \
-         removed_at = $4, runtime_reason = $5, runtime_message = $6 WHERE id = $7 AND generation = $8")
+         removed_at = coalesce($4, removed_at), runtime_reason = $5, runtime_message = $6 WHERE id = $7 AND generation = $8")
     .bind(row.due_at)
     .bind(outcome.due_at)
     .bind(outcome.attempts)
@@ -256,17 +256,18 @@ pub(super) async fn observed(db: &Db, changes: &[Change]) -> Result<bool> {
 
 /// Writes what people see of a workbench, if it is still about what is wanted; `unless_seen`, if nothing was observed of it.
 async fn show(tx: &mut Tx, id: i64, generation: i64, shown: &Shown, unless_seen: bool) -> Result<bool> {
-    let rows = sql("UPDATE workbenches SET server_pod_status = $1, server_pod_message = $2, k8s_status = $3, reason = $4 \
+    let rows =
+        sql("UPDATE workbenches SET server_pod_status = $1, server_pod_message = $2, k8s_status = $3, reason = $4 \
          WHERE id = $5 AND generation = $6")
-    .bind(&*shown.pod)
-    .bind(&*shown.message)
-    .bind(&*shown.server)
-    .bind(&*shown.reason)
-    .bind(id)
-    .bind(generation)
-    .push(if unless_seen { " AND observed_generation < generation" } else { "" })
-    .run(tx)
-    .await?;
+        .bind(&*shown.pod)
+        .bind(&*shown.message)
+        .bind(&*shown.server)
+        .bind(&*shown.reason)
+        .bind(id)
+        .bind(generation)
+        .push(if unless_seen { " AND observed_generation < generation" } else { "" })
+        .run(tx)
+        .await?;
     Ok(rows > 0)
 }
 

@@ -1,8 +1,11 @@
 //! From due rows to orders, and from what they led to back to the rows.
 
-use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::PoisonError};
+use std::{
+    collections::BTreeSet,
+    panic::AssertUnwindSafe,
+    sync::{Arc, PoisonError},
+};
 
-use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 
 use super::{
@@ -15,14 +18,14 @@ use super::{
 use crate::server::{
     access::kiosk,
     error::Result,
-    runtime::{self, RuntimeError},
+    runtime::{self, NO_RUNTIME, Runtime, RuntimeError},
     telemetry::metrics,
 };
 
 /// A row to work on. While this lives, nobody else works on it.
-pub(super) struct Work<'a> {
+pub(super) struct Work {
     what: What,
-    _taken: Taken<'a>,
+    _taken: Taken,
 }
 
 enum What {
@@ -31,12 +34,12 @@ enum What {
 }
 
 /// The mark that a row is worked on.
-struct Taken<'a> {
-    core: &'a Core,
+struct Taken {
+    core: Arc<Core>,
     target: Target,
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Taken {
     fn drop(&mut self) {
         let mut under_way = self.core.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.remove(&self.target);
@@ -47,7 +50,7 @@ impl Drop for Taken<'_> {
 impl Core {
     /// The due rows that nobody works on, each with its step, or nothing while the database does not answer. One query when
     /// there is nothing to do; a few, however many rows are due.
-    pub(super) async fn look(&self) -> Option<Vec<Work<'_>>> {
+    pub(super) async fn look(self: &Arc<Self>) -> Option<Vec<Work>> {
         match self.find().await {
             Ok(works) => Some(works),
             Err(error) => {
@@ -57,7 +60,7 @@ impl Core {
         }
     }
 
-    async fn find(&self) -> Result<Vec<Work<'_>>> {
+    async fn find(self: &Arc<Self>) -> Result<Vec<Work>> {
         let now = self.shared.clock.now();
         let most = i64::try_from(MOST_DUE).unwrap_or(i64::MAX);
         let (due, total) = store::due(&self.db, now, most).await?;
@@ -93,13 +96,13 @@ impl Core {
         Ok(whats.into_iter().filter_map(|what| self.take(what)).collect())
     }
 
-    fn take(&self, what: What) -> Option<Work<'_>> {
+    fn take(self: &Arc<Self>, what: What) -> Option<Work> {
         let target = what.target();
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = under_way.insert(target);
         metrics::reconcile_under_way(under_way.len());
         drop(under_way);
-        taken.then_some(Work { what, _taken: Taken { core: self, target } })
+        taken.then_some(Work { what, _taken: Taken { core: self.clone(), target } })
     }
 
     /// The token with which the app signs in its user.
@@ -108,7 +111,7 @@ impl Core {
     }
 
     /// Does the work on one row, and writes what it led to.
-    pub(super) async fn done(&self, work: Work<'_>) {
+    pub(super) async fn done(&self, work: Work) {
         if !self.leads() {
             return;
         }
@@ -134,7 +137,6 @@ impl Core {
 
     async fn finish(&self, what: &What) -> Result<bool> {
         let done = self.order(what).await;
-        let Some(done) = done else { return Ok(false) };
         if !self.leads() {
             return Ok(false);
         }
@@ -154,22 +156,71 @@ impl Core {
         }
     }
 
-    /// Gives the order to the runtime; nothing when there is none to give.
-    async fn order(&self, what: &What) -> Option<Done> {
-        let order = async {
-            let runtime = &*self.runtime;
-            match what {
-                What::Workspace(_, WorkspaceStep::Apply(spec)) => runtime.apply_workspace(spec).await.map(|()| Done::Applied),
-                What::Workspace(row, WorkspaceStep::Delete) => runtime.delete_workspace(row.id).await.map(Done::Removal),
-                What::Workspace(_, WorkspaceStep::Postpone(until)) => Ok(Done::Postponed(*until)),
-                What::Workspace(_, WorkspaceStep::Rest | WorkspaceStep::AfterWorkbenches) => Ok(Done::Applied),
-                What::Workbench(_, Step::Apply(spec)) => runtime.apply(spec).await.map(|()| Done::Applied),
-                What::Workbench(row, Step::Stop) => runtime.stop(row.of()).await.map(Done::Removal),
-                What::Workbench(row, Step::Delete) => runtime.delete(row.of()).await.map(Done::Removal),
-                What::Workbench(_, Step::Postpone(until)) => Ok(Done::Postponed(*until)),
-                What::Workbench(_, Step::Rest | Step::AfterWorkspace) => Ok(Done::Applied),
+    /// Gives the order to the runtime. One that hangs, or panics, failed.
+    async fn order(&self, what: &What) -> Done {
+        let order = AssertUnwindSafe(what.order(&*self.runtime)).catch_unwind();
+        match tokio::time::timeout(ORDER_TIMEOUT, order).await {
+            Ok(Ok(Ok(done))) => done,
+            Ok(Ok(Err(error))) => Done::Failed(error),
+            Ok(Err(_)) => {
+                Done::Failed(RuntimeError::transient("Internal", "The server has a fault; its log tells more."))
             }
+            Err(_) => Done::Failed(RuntimeError::transient("Timeout", "What runs the desktops does not answer.")),
+        }
+    }
+}
+
+impl What {
+    fn target(&self) -> Target {
+        match self {
+            Self::Workspace(row, _) => Target::Workspace(row.id),
+            Self::Workbench(row, _) => Target::Workbench(row.id),
+        }
+    }
+
+    async fn order(&self, runtime: &dyn Runtime) -> runtime::Result<Done> {
+        Ok(match self {
+            Self::Workspace(row, step) => match step {
+                WorkspaceStep::Apply(spec) => runtime.apply_workspace(spec).await.map(|()| Done::Applied)?,
+                WorkspaceStep::Delete => Done::Removal(runtime.delete_workspace(row.id).await?),
+                WorkspaceStep::Postpone(until) => Done::Postponed(*until),
+                WorkspaceStep::Rest | WorkspaceStep::AfterWorkbenches => Done::Nothing,
+            },
+            Self::Workbench(row, step) => match step {
+                Step::Apply(spec) => runtime.apply(spec).await.map(|()| Done::Applied)?,
+                Step::Stop => Done::Removal(runtime.stop(row.of()).await?),
+                Step::Delete => Done::Removal(runtime.delete(row.of()).await?),
+                Step::Postpone(until) => Done::Postponed(*until),
+                Step::Rest | Step::AfterWorkspace => Done::Nothing,
+            },
+        })
+    }
+
+    /// The order, for the log and the metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Workspace(_, WorkspaceStep::Apply(_)) => "apply_workspace",
+            Self::Workspace(_, WorkspaceStep::Delete) => "delete_workspace",
+            Self::Workbench(_, Step::Apply(_)) => "apply",
+            Self::Workbench(_, Step::Stop) => "stop",
+            Self::Workbench(_, Step::Delete) => "delete",
+            _ => "wait",
+        }
+    }
+
+    fn report(&self, done: &Done) {
+        let (order, of) = match self {
+            Self::Workspace(row, _) => (self.name(), format!("workspace{}", row.id)),
+            Self::Workbench(row, _) => (self.name(), row.of().to_string()),
         };
-        Some(settled(order).await.unwrap_or_else(Done::Failed))
+        metrics::reconcile_done(order);
+        match done {
+            Done::Failed(error) if error.reason != NO_RUNTIME => {
+                metrics::reconcile_failed(error.reason);
+                let (reason, lasting) = (error.reason, !error.transient);
+                tracing::warn!(target: "chorus::reconcile", order, of, reason, lasting, %error, "failed, is tried again");
+            }
+            _ => tracing::debug!(target: "chorus::reconcile", order, of, ?done, "done"),
+        }
     }
 }

@@ -48,6 +48,9 @@ impl RuntimeError {
     }
 }
 
+/// The reason of a runtime that runs nothing and never will. Such an order is not given again.
+pub const NO_RUNTIME: &str = "NoRuntime";
+
 /// The result of a runtime's function.
 pub type Result<T> = std::result::Result<T, RuntimeError>;
 

@@ -3,7 +3,8 @@
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 
 use super::{
-    Event, Observation, Removal, Result, Runtime, RuntimeError, Stream, WorkbenchRef, WorkbenchSpec, WorkspaceSpec,
+    Event, NO_RUNTIME, Observation, Removal, Result, Runtime, RuntimeError, Stream, WorkbenchRef, WorkbenchSpec,
+    WorkspaceSpec,
 };
 
 /// It takes no orders, and has nothing to remove.
@@ -36,7 +37,8 @@ impl Runtime for Nothing {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>>> {
-        async { Ok(Vec::new()) }.boxed()
+        // an empty list would say that every desktop is missing
+        async { Err(no_runtime()) }.boxed()
     }
 
     fn observe(&self) -> BoxStream<'static, Event> {
@@ -54,5 +56,5 @@ impl Runtime for Nothing {
 
 fn no_runtime() -> RuntimeError {
     let text = "This server runs no desktops (runtime: none). An administrator can start it with --runtime local.";
-    RuntimeError::lasting("NoRuntime", text)
+    RuntimeError::lasting(NO_RUNTIME, text)
 }

@@ -14,6 +14,11 @@ const REQUESTS: &str = "chorus_rpc_requests_total";
 const DURATION: &str = "chorus_rpc_duration_seconds";
 const HTTP: &str = "chorus_http_requests_total";
 const CONNECTIONS: &str = "chorus_db_connections";
+const LEADS: &str = "chorus_reconcile_leads";
+const DUE: &str = "chorus_reconcile_due";
+const UNDER_WAY: &str = "chorus_reconcile_under_way";
+const ORDERS: &str = "chorus_reconcile_orders_total";
+const FAILURES: &str = "chorus_reconcile_failures_total";
 const START: &str = "process_start_time_seconds";
 
 /// Upper ends of the latency buckets in seconds: from a cached read to the longest allowed call.
@@ -92,6 +97,11 @@ fn describe(started: DateTime<Utc>) {
     describe_histogram!(DURATION, "Time from the arrival of a call to its end, in seconds, by RPC.");
     describe_counter!(HTTP, "HTTP requests answered, by class of route and status.");
     describe_gauge!(CONNECTIONS, "Connections to the database, by state.");
+    describe_gauge!(LEADS, "Whether this replica reconciles rows and desktops: 1, or 0.");
+    describe_gauge!(DUE, "Workspaces and workbenches that are due, at the leader's last look.");
+    describe_gauge!(UNDER_WAY, "Workspaces and workbenches that are worked on.");
+    describe_counter!(ORDERS, "Orders given to the runtime, by order.");
+    describe_counter!(FAILURES, "Orders that failed, by reason. Each is given again.");
     describe_gauge!(START, "When the server started, in seconds since 1970.");
     #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in 53 bits")]
     gauge!(START).set(started.timestamp_millis() as f64 / 1000.0);
@@ -106,6 +116,31 @@ pub fn call_finished(rpc: &'static str, code: Code, seconds: f64) {
 /// Counts an HTTP request that was answered.
 pub fn http_finished(route: RouteClass, status: http::StatusCode) {
     counter!(HTTP, "route" => route.name(), "status" => status.as_str().to_owned()).increment(1);
+}
+
+/// Says whether this replica leads the loop that reconciles.
+pub fn reconcile_leads(leads: bool) {
+    gauge!(LEADS).set(if leads { 1.0 } else { 0.0 });
+}
+
+/// Says how many rows were due at the last look.
+pub fn reconcile_due(rows: i64) {
+    gauge!(DUE).set(f64::from(i32::try_from(rows).unwrap_or(i32::MAX)));
+}
+
+/// Says how many rows are worked on.
+pub fn reconcile_under_way(rows: usize) {
+    gauge!(UNDER_WAY).set(f64::from(i32::try_from(rows).unwrap_or(i32::MAX)));
+}
+
+/// Counts an order to the runtime that ended.
+pub fn reconcile_done(order: &'static str) {
+    counter!(ORDERS, "order" => order).increment(1);
+}
+
+/// Counts an order that failed.
+pub fn reconcile_failed(reason: &'static str) {
+    counter!(FAILURES, "reason" => reason).increment(1);
 }
 
 impl RouteClass {

@@ -4,6 +4,6 @@
 //! metrics grow; nothing here ever sees a token, password, cookie or query string.
 
 pub mod logs;
-mod metrics;
+pub mod metrics;
 
 pub use metrics::{Connections, Metrics, RouteClass, call_finished, code_name, http_finished};

@@ -21,6 +21,7 @@ use chorus::{
         db::{Db, Json, fold, sql},
         error,
         random::{Random, SeededRandom},
+        reconcile::Reconciler,
         runtime::{SharedRuntime, none::Nothing},
         services,
         upkeep::Upkeep,
@@ -51,6 +52,7 @@ pub struct TestServer {
     pub admin: Person,
     server: Server,
     runtime: SharedRuntime,
+    reconciler: tokio::sync::Mutex<Reconciler>,
     http: reqwest::Client,
     channel: Channel,
     random: SeededRandom,
@@ -144,6 +146,7 @@ impl TestServer {
         let random = Arc::new(SeededRandom::new(seed()));
         let server =
             Server::start(config, clock.clone(), random, Some(db.clone()), Some(runtime.clone())).await.unwrap();
+        let reconciler = reconciler(&server, &db, &runtime);
         // reqwest takes the provider of the process; another test may have been faster
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -154,6 +157,7 @@ impl TestServer {
             clock,
             tenant,
             admin: nobody,
+            reconciler: tokio::sync::Mutex::new(reconciler),
             server,
             runtime,
             http,
@@ -200,6 +204,7 @@ impl TestServer {
             clock: self.clock.clone(),
             tenant: self.tenant,
             admin: self.admin.clone(),
+            reconciler: tokio::sync::Mutex::new(reconciler(&server, &self.db, &self.runtime)),
             server,
             runtime: self.runtime.clone(),
             http: self.http.clone(),
@@ -235,6 +240,22 @@ impl TestServer {
     pub fn upkeep(&self) -> Upkeep {
         let jobs = services::jobs(self.server.shared(), self.server.base());
         Upkeep::new(self.db.clone(), self.clock.clone(), self.random.uuid().to_string(), jobs)
+    }
+
+    /// Brings the runtime to what the rows want, and the rows to what the runtime shows, until nothing is due by now.
+    pub async fn reconcile(&self) {
+        let mut reconciler = self.reconciler.lock().await;
+        for _ in 0..1000 {
+            if reconciler.round().await == 0 {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    /// Another loop over the same rows and the same runtime, as another replica has one.
+    pub fn reconciler(&self) -> Reconciler {
+        reconciler(&self.server, &self.db, &self.runtime)
     }
 
     /// Its throttle, to fill buckets without the price of a hash.
@@ -512,6 +533,12 @@ impl From<Status> for Failure {
 fn seed() -> u64 {
     static SEED: AtomicU64 = AtomicU64::new(0);
     SEED.fetch_add(1, Ordering::Relaxed)
+}
+
+fn reconciler(server: &Server, db: &Db, runtime: &SharedRuntime) -> Reconciler {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let holder = format!("replica {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    Reconciler::new(db.clone(), runtime.clone(), server.shared().clone(), holder)
 }
 
 fn configuration(dir: &std::path::Path, settings: &[(&str, &str)]) -> config::Config {
