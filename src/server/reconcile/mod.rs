@@ -19,6 +19,8 @@
 //!   that of its row;
 //! - a panic in the work on one row is a failure of that row.
 
+#[cfg(test)]
+mod fixtures;
 mod lead;
 mod plan;
 mod row;
