@@ -20,6 +20,7 @@ mod matrix;
 mod notifications;
 mod openapi;
 mod pages;
+mod reconcile;
 mod replicas;
 mod robustness;
 mod roles;

@@ -238,7 +238,7 @@ fn going(attempts: i64) -> TimeDelta {
 }
 
 fn doubled(first: TimeDelta, attempts: i64, longest: TimeDelta) -> TimeDelta {
-    let times = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(16);
+    let times = u32::try_from(attempts.saturating_sub(1).clamp(0, 16)).unwrap_or_default();
     (first * (1 << times)).min(longest)
 }
 

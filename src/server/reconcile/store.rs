@@ -276,7 +276,7 @@ async fn show(tx: &mut Tx, id: i64, generation: i64, shown: &Shown, unless_seen:
 async fn write_apps(tx: &mut Tx, generation: i64, apps: &[AppChange], touched: &mut Touched) -> Result<()> {
     for app in apps {
         let rows = sql("UPDATE app_instances SET k8s_status = $1, k8s_message = $2, \
-             status = CASE WHEN deleted_at IS NULL THEN $3 ELSE status END, \
+             status = CASE WHEN deleted_at IS NULL THEN $3 ELSE 'deleted' END, \
              k8s_state = CASE WHEN $4 THEN 'Stopped' ELSE k8s_state END \
              WHERE id = $5 AND incarnation = $6 AND k8s_status NOT IN ('Complete', 'Failed', 'Stopped', 'Killed') \
              AND EXISTS (SELECT 1 FROM workbenches b WHERE b.id = workbench_id AND b.generation = $7)")

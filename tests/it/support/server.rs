@@ -19,6 +19,7 @@ use chorus::{
         clock::{Clock, ManualClock},
         config::{self, keys::Key},
         db::{Db, Json, fold, sql},
+        desktops::Desktops,
         error,
         random::{Random, SeededRandom},
         reconcile::Reconciler,
@@ -251,6 +252,11 @@ impl TestServer {
             }
         }
         panic!("it does not come to rest");
+    }
+
+    /// Wakes the loop of this server, and those who watch.
+    pub fn desktops(&self) -> &Desktops {
+        &self.server.shared().desktops
     }
 
     /// Another loop over the same rows and the same runtime, as another replica has one.
