@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! serve, migrate, secrets, config, version ──► here, with the server's configuration
+//! local-desktop (hidden) ────────────────────► the supervisor of a desktop
 //! all others ────────────────────────────────► client
 //! ```
 //!
@@ -20,6 +21,8 @@ use crate::server::config::{self, Loaded, Problems};
 
 mod client_command;
 mod config_args;
+#[cfg(target_os = "linux")]
+mod local_desktop;
 mod migrate;
 mod secrets;
 mod serve;
@@ -59,6 +62,13 @@ pub enum Command {
     Config(ConfigCommand),
     /// Print the version
     Version,
+    /// Supervise a desktop of the local runtime; started by the server
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    LocalDesktop {
+        /// Which desktop, for people who look at the list of processes
+        name: String,
+    },
     /// A command of the client
     #[command(flatten)]
     Client(ClientCommand),
@@ -107,6 +117,8 @@ fn run(command: Command) -> ExitCode {
         Command::Migrate { check, config } => migrate::migrate(&config, check),
         Command::Secrets(command) => command.run(),
         Command::Config(command) => configuration(command),
+        #[cfg(target_os = "linux")]
+        Command::LocalDesktop { .. } => local_desktop::supervise(),
         Command::Version => print(&format!("chorus {}\n", VERSION.as_str())),
         Command::Client(command) => command.run(),
     };

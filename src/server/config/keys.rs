@@ -309,6 +309,15 @@ pub static KEYS: &[Key] = &[
     Key::new("metrics", "metrics", Bool, Value("true"), "Whether the HTTP listener answers /metrics for Prometheus."),
     // sections
     Key::new(
+        "local.dir",
+        "local-dir",
+        Text("DIRECTORY"),
+        Derived("`desktops` in the data directory; for root a folder in /var/lib/chorus-desktops"),
+        "Where the local runtime keeps the files of desktops. Those of root's desktops, which do not run as root, are not in \
+         the data directory, which is closed to them.",
+    )
+    .rule(not_empty),
+    Key::new(
         "local.user",
         "local-user",
         Text("NAME"),

@@ -72,8 +72,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         return Err(Problems(problems));
     }
     let figment = derive(settings.into_iter().fold(Figment::new(), Figment::merge));
-    let config =
+    let mut config =
         figment.extract::<Config>().map_err(|error| Problems(error.into_iter().map(Problem::from).collect()))?;
+    // Kubernetes sets this in every container
+    config.in_cluster = sources.environment.iter().any(|(name, _)| name == "KUBERNETES_SERVICE_HOST");
     let effective: Vec<_> = KEYS.iter().map(|key| effective(&figment, key)).collect();
     let conflicts = conflicts(&config, &effective);
     if conflicts.is_empty() { Ok(Loaded { config, effective, ignored }) } else { Err(Problems(conflicts)) }

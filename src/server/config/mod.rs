@@ -113,12 +113,18 @@ pub struct Config {
     pub workspace: Workspace,
     /// Settings of users.
     pub user: User,
+    /// Whether this process runs in a cluster; told by the environment, not configured.
+    #[serde(skip)]
+    pub in_cluster: bool,
 }
 
 /// Settings of the local runtime.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Local {
+    /// Where desktops keep their files.
+    #[serde(default)]
+    pub dir: Option<PathBuf>,
     /// The Unix user of desktops when the server runs as root.
     pub user: String,
     /// Which command an app runs.

@@ -12,17 +12,19 @@
 //! - `apply`, `stop` and `delete` return as soon as the runtime has taken the order; what becomes of it is observed;
 //! - an observation names the generation that it is about, so that an old one never passes for the answer to a new order.
 
+mod choice;
+#[cfg(target_os = "linux")]
+pub mod local;
 pub mod none;
+
+pub use choice::choose;
 
 use std::{fmt, sync::Arc};
 
-use anyhow::bail;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
-
-use super::config::{self, Config};
 
 /// What went wrong in a runtime. The text is for the person who waits for the desktop: what is wrong and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -85,7 +87,7 @@ pub struct WorkspaceSpec {
 }
 
 /// Where the clipboard of a desktop may carry text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Clipboard {
     /// Nowhere.
     #[default]
@@ -140,7 +142,7 @@ pub struct WorkbenchSpec {
 }
 
 /// What is wanted of an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AppState {
     /// It runs. One that ended by itself is not started again.
     Running,
@@ -222,7 +224,7 @@ pub struct Browser {
 }
 
 /// How far a desktop is. The words are those of the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PodStatus {
     /// It waits for something that has to be there first.
     Waiting,
@@ -301,7 +303,7 @@ impl ServerStatus {
 }
 
 /// How far an app is. The words are those of the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AppStatus {
     /// Nobody can tell.
     Unknown,
@@ -457,15 +459,3 @@ pub trait Runtime: Send + Sync + 'static {
 
 /// A runtime that several share.
 pub type SharedRuntime = Arc<dyn Runtime>;
-
-/// The runtime that the configuration asks for.
-///
-/// # Errors
-/// When it cannot run here; the text says why, and what to do.
-pub fn choose(config: &Config) -> anyhow::Result<SharedRuntime> {
-    match config.runtime {
-        config::Runtime::Auto | config::Runtime::None => Ok(Arc::new(none::Nothing)),
-        config::Runtime::Local => bail!("the runtime `local` is not built yet; use `none`"),
-        config::Runtime::Kubernetes => bail!("the runtime `kubernetes` is not built yet; use `none`"),
-    }
-}

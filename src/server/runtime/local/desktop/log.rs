@@ -1,0 +1,124 @@
+//! What a process writes, in a file that does not grow without end, and its last lines for people who ask why it ended.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    task::JoinHandle,
+};
+
+/// A file that is larger than twice this is cut to its last part of this size.
+const KEPT: u64 = 128 * 1024;
+/// How much of the end is kept in memory.
+const TAIL: usize = 4 * 1024;
+
+/// The log of one process. Clones write to the same.
+#[derive(Debug, Clone)]
+pub struct Log(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    tail: Vec<u8>,
+}
+
+impl Log {
+    /// A log in this file, which grows if it is there.
+    pub fn at(path: PathBuf) -> Self {
+        Self(Arc::new(Mutex::new(Inner { path, tail: Vec::new() })))
+    }
+
+    /// Writes down what comes, until its end.
+    pub fn follow(&self, mut from: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<()> {
+        let log = self.clone();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 8 * 1024];
+            while let Ok(read @ 1..) = from.read(&mut buffer).await {
+                log.write(buffer.get(..read).unwrap_or_default());
+            }
+        })
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        let mut inner = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        inner.tail.extend_from_slice(bytes);
+        let surplus = inner.tail.len().saturating_sub(TAIL);
+        inner.tail.drain(..surplus);
+        // a full disk loses lines of a log, not the desktop
+        let _ = append(&inner.path, bytes);
+    }
+
+    /// Its last lines for people: no control characters, at most so many lines and characters.
+    pub fn last_lines(&self, lines: usize, characters: usize) -> String {
+        let inner = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        last_lines(&String::from_utf8_lossy(&inner.tail), lines, characters)
+    }
+}
+
+fn last_lines(text: &str, lines: usize, characters: usize) -> String {
+    let mut last: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(lines).collect();
+    last.reverse();
+    let shown: Vec<char> = last.join("\n").chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+    shown.iter().skip(shown.len().saturating_sub(characters)).collect()
+}
+
+fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    if file.metadata()?.len() > 2 * KEPT {
+        let kept = end_of(path, KEPT)?;
+        fs::write(path, kept)?;
+    }
+    Ok(())
+}
+
+/// The last bytes of a file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn end_of(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(most);
+    file.seek(SeekFrom::Start(start))?;
+    let mut end = Vec::new();
+    file.take(most).read_to_end(&mut end)?;
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_keeps_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let log = Log::at(path.clone());
+        for number in 0..40_000 {
+            log.write(format!("line {number}\n").as_bytes());
+        }
+        assert!(fs::metadata(&path).unwrap().len() <= 2 * KEPT);
+        assert!(fs::read_to_string(&path).unwrap().ends_with("line 39999\n"));
+        assert_eq!(log.last_lines(2, 100), "line 39998\nline 39999");
+    }
+
+    #[test]
+    fn last_lines_are_short_and_plain() {
+        let cases = [
+            ("", 3, 9, ""),
+            ("a\n\n  \nb\n", 5, 9, "a\nb"),
+            ("one\ntwo\nthree", 2, 99, "two\nthree"),
+            ("\u{1b}[31mred\u{7}", 1, 99, "[31mred"),
+            ("abcdef", 1, 3, "def"),
+        ];
+        for (text, lines, characters, expected) in cases {
+            assert_eq!(last_lines(text, lines, characters), expected, "{text:?}");
+        }
+    }
+}
