@@ -16,6 +16,7 @@ mod db;
 mod devstore;
 mod faults;
 mod kiosk;
+mod local_runtime;
 mod matrix;
 mod notifications;
 mod openapi;

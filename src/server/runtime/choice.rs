@@ -10,10 +10,7 @@ use anyhow::bail;
 #[cfg(target_os = "linux")]
 use super::local::{self, Local};
 use super::{SharedRuntime, none};
-use crate::server::{
-    config::{self, Config},
-    db::Engine,
-};
+use crate::server::config::{self, Config};
 
 /// What the choice depends on.
 #[derive(Debug, Clone)]
@@ -66,7 +63,7 @@ pub fn choose(config: &Config) -> anyhow::Result<SharedRuntime> {
         asked: config.runtime,
         open_listener: listeners.into_iter().find(|address| !address.ip().is_loopback()),
         insecure: config.insecure_local_runtime,
-        embedded_database: config.database_url.engine() == Engine::Sqlite,
+        embedded_database: config.database_url.is_sqlite(),
         in_cluster: config.in_cluster,
         missing: missing(),
     };

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_found_and_root_is_not() {
-        let users = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/no\ntoor:x:0:7::/:/bin/sh\nx:y\n";
+        let users =
+            "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/no\ntoor:x:0:7::/:/bin/sh\nx:y\n";
         let found = |name| find(users, name).map(|account| (account.uid, account.gid)).map_err(|e| e.to_string());
         assert_eq!(found("nobody"), Ok((65534, 65534)));
         assert_eq!(found("1000:100"), Ok((1000, 100)));

@@ -130,7 +130,8 @@ fn page(browser: &Browser) -> Result<Page, String> {
         target.push_str(url.as_str());
     }
     let escaped = Zeroizing::new(escape(&target));
-    let mut text = Zeroizing::new(String::with_capacity(2 * escaped.len() + 256));
+    // long enough, so that it does not move and leave a copy
+    let mut text = String::with_capacity(2 * escaped.len() + 512);
     for part in [
         "<!doctype html><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\"><title>Opening</title>\n\
          <meta http-equiv=\"refresh\" content=\"0;url=",
@@ -179,8 +180,9 @@ mod tests {
 
     #[test]
     fn configured_commands_come_first_and_gaps_name_the_key() {
-        let configured: Vec<AppCommand> =
-            ["apps/echo=sh -c true", "local/xterm=sh", "apps/gone=no-such-program"].map(|it| it.parse().unwrap()).into();
+        let configured: Vec<AppCommand> = ["apps/echo=sh -c true", "local/xterm=sh", "apps/gone=no-such-program"]
+            .map(|it| it.parse().unwrap())
+            .into();
         let command = |image: &str| order(&spec(image, None), &configured).command;
         assert_eq!(command("apps/echo").unwrap(), ["sh", "-c", "true"]);
         assert_eq!(command("local/xterm").unwrap(), ["sh"]);
@@ -197,7 +199,7 @@ mod tests {
             jwt_url: jwt_url.to_owned(),
             jwt_token: token.map(|token| token.to_owned().into()),
         };
-        let of = |it: Browser| page(&it).map(|page| page.0.to_string());
+        let of = |it: Browser| page(&it).map(|page| page.0.clone());
         let text = of(browser("https://a.org/", "https://a.org/in?x=1&y=\"><b>#old", Some("a.b-c_d"))).unwrap();
         assert!(text.contains("https://a.org/in?x=1&amp;y=%22%3E%3Cb%3E#jwt=a.b-c_d"), "{text}");
         assert!(!text.contains("<b>") && !text.contains("#old"));

@@ -267,6 +267,7 @@ mod tests {
     #[test]
     fn files_that_another_user_cannot_reach_are_refused() {
         let place = tempfile::tempdir().unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let refused = enterable(place.path()).unwrap_err().to_string();
         assert!(refused.contains("--local-dir"), "{refused}");
     }

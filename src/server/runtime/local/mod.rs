@@ -295,7 +295,12 @@ impl Inner {
     /// Ends a desktop.
     async fn end(self: &Arc<Self>, of: WorkbenchRef, held: &mut Held) -> anyhow::Result<Removal> {
         if self.find(of, held).await {
-            self.ask(of, &Request::Stop).await?;
+            // one with nothing to end may be gone before it answers; the watch tells when
+            let stop = async { self.dial(of).await?.ask(&Request::Stop).await };
+            if timeout(PATIENCE, stop).await.is_err() {
+                tracing::warn!(target: "chorus", desktop = %of, "its supervisor does not listen and is ended");
+                self.sweep(of).await?;
+            }
             return Ok(Removal::Going);
         }
         self.sweep(of).await?;

@@ -12,7 +12,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LinesCodec};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::server::runtime::{AppState, AppStatus, Clipboard, PodStatus};
 
@@ -71,10 +71,16 @@ pub struct AppOrder {
     pub page: Option<Page>,
 }
 
-/// A page that may hold a token.
+/// A page that may hold a token. It leaves memory when it is dropped.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Page(pub Zeroizing<String>);
+pub struct Page(pub String);
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,9 +212,8 @@ mod tests {
 
     #[test]
     fn a_start_page_is_not_printed() {
-        let page = Page(Zeroizing::new("token".to_owned()));
-        let order =
-            AppOrder { id: 1, incarnation: 1, state: AppState::Running, command: Ok(vec![]), page: Some(page) };
+        let page = Page("token".to_owned());
+        let order = AppOrder { id: 1, incarnation: 1, state: AppState::Running, command: Ok(vec![]), page: Some(page) };
         assert!(!format!("{order:?}").contains("token"));
         assert!(serde_json::to_string(&order).unwrap().contains("token"));
     }

@@ -213,10 +213,6 @@ impl Supervisor {
     }
 
     fn apply(&mut self, order: Order) {
-        // an older order may come late
-        if order.generation < self.generation {
-            return;
-        }
         self.generation = order.generation;
         let wish = Wish { resolution: order.resolution, clipboard: order.clipboard };
         self.wish.send_if_modified(|now| std::mem::replace(now, wish) != wish);
@@ -229,12 +225,11 @@ impl Supervisor {
     fn logs(&self, app: i64, most: usize) -> String {
         let most = u64::try_from(most).unwrap_or(u64::MAX);
         let bytes = log::end_of(&self.of.log_file(&format!("app-{app}")), most.min(1 << 20)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        // the first line is cut somewhere
-        match text.split_once('\n') {
-            Some((_, rest)) if u64::try_from(bytes.len()).is_ok_and(|length| length == most) => rest.to_owned(),
-            _ => text,
-        }
+        let text = String::from_utf8_lossy(&bytes);
+        // a character that was cut became a longer one
+        let surplus = text.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
+        let start = (surplus..=text.len()).find(|start| text.is_char_boundary(*start)).unwrap_or_default();
+        text.get(start..).unwrap_or_default().to_owned()
     }
 
     /// Brings everything to what is wanted, and tells how things are.
@@ -251,11 +246,18 @@ impl Supervisor {
         }
         let (pod, reason, message) = match self.ending {
             Some(_) => (PodStatus::Terminating, "Ending", "The desktop ends.".to_owned()),
-            None if self.generation == 0 => (PodStatus::Waiting, "Waiting", "The desktop waits for its order.".to_owned()),
+            None if self.generation == 0 => {
+                (PodStatus::Waiting, "Waiting", "The desktop waits for its order.".to_owned())
+            }
             None => (stage.pod, stage.reason, stage.message),
         };
-        let status =
-            Status { generation: self.generation, pod, reason: reason.to_owned(), message, apps: self.instances.seen() };
+        let status = Status {
+            generation: self.generation,
+            pod,
+            reason: reason.to_owned(),
+            message,
+            apps: self.instances.seen(),
+        };
         self.status.send_if_modified(|now| {
             let other = *now != status;
             *now = status;
@@ -308,6 +310,7 @@ impl Supervisor {
         let own = rustix::process::geteuid().as_raw();
         let all = Whose { but: Some(std::process::id()), ..Whose::desktop(&self.setup.run, own) };
         all.end().await.context("processes of the desktop are left")?;
+        self.bury();
         for entry in fs::read_dir(&self.setup.run)?.flatten() {
             remove(entry.path());
         }
@@ -321,11 +324,7 @@ fn remove(path: PathBuf) {
 }
 
 /// Serves one peer: a request at a time; a watch until it hangs up.
-async fn converse(
-    mut line: Line,
-    ask: mpsc::Sender<Asked>,
-    mut status: watch::Receiver<Status>,
-) -> anyhow::Result<()> {
+async fn converse(mut line: Line, ask: mpsc::Sender<Asked>, mut status: watch::Receiver<Status>) -> anyhow::Result<()> {
     while let Some(request) = timeout(PEER_PATIENCE, line.hear()).await?? {
         if let Request::Watch = request {
             return show(line, &mut status).await;

@@ -303,7 +303,6 @@ const FIXED: &[&str] = &[
     "--pulseaudio=no",
     "--notifications=no",
     "--forward-xdg-open=no",
-    "--http-scripts=off",
     "--ssh-upgrade=no",
     "--mdns=no",
     "--mmap=no",
