@@ -505,23 +505,20 @@ async fn a_screen_shows_and_survives_what_can_end() {
     assert_eq!(apps(), before.0);
 
     // the X server ends: everything starts again, the apps too, since they did not end by themselves
+    let lost = display_of(before.0[0].0);
     kill("-KILL", pid_of(&run, "Xvfb"));
     back_after(&mut events, "DisplayEnded").await;
     assert!(apps().len() == 2 && apps() != before.0);
 
-    let display = display_of(pid_of(&run, "Xvfb"));
-    assert!(display.exists());
+    let display = display_of(apps()[0].0);
+    assert!(display.exists() && (lost == display || !lost.exists()));
     gone(&runtime, async || runtime.delete(OF).await.unwrap()).await;
     assert_eq!((marked(&run), run.exists(), display.exists()), (BTreeMap::new(), false, false));
 }
 
-/// The socket of an X server, which has it open.
+/// The socket of the display that a process uses.
 fn display_of(pid: i32) -> PathBuf {
-    let lock = |entry: &fs::DirEntry| {
-        let name = entry.file_name().into_string().ok()?;
-        let number = name.strip_prefix(".X")?.strip_suffix("-lock")?.to_owned();
-        let holder = fs::read_to_string(entry.path()).ok()?.trim().parse::<i32>().ok()?;
-        (holder == pid).then(|| PathBuf::from(format!("/tmp/.X11-unix/X{number}")))
-    };
-    fs::read_dir("/tmp").unwrap().flatten().find_map(|entry| lock(&entry)).unwrap()
+    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let display = environment.split('\0').find_map(|one| one.strip_prefix("DISPLAY=:")).unwrap();
+    PathBuf::from(format!("/tmp/.X11-unix/X{display}"))
 }

@@ -92,7 +92,8 @@ impl Server {
 /// A process that is ready, and the addresses of its listeners: HTTP, gRPC.
 fn serve(folder: &Path, database: &str, flags: &[String], log: &Arc<Mutex<String>>) -> (Child, [String; 2]) {
     // what happens to be installed here decides nothing
-    let runtime: &[_] = if flags.iter().any(|flag| flag.starts_with("--runtime")) { &[] } else { &["--runtime", "none"] };
+    let runtime: &[_] =
+        if flags.iter().any(|flag| flag.starts_with("--runtime")) { &[] } else { &["--runtime", "none"] };
     let mut process = chorus(folder)
         .args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--log-format", "json"])
         .args(runtime)

@@ -238,10 +238,9 @@ impl Supervisor {
         if self.ending.is_none() {
             if self.peers == 0 && self.alone_since.elapsed() >= self.setup.unattended {
                 self.end();
-            } else {
+            } else if self.generation > 0 {
                 let display = stage.display.is_some() && !self.display_lost;
-                let ready = self.generation > 0 && (display || !self.setup.screen);
-                self.instances.drive(ready, stage.display);
+                self.instances.drive(display || !self.setup.screen, stage.display);
             }
         }
         let (pod, reason, message) = match self.ending {

@@ -136,6 +136,7 @@ impl Screen {
         let (mut server, display) = self.start_display().await?;
         let shown = tokio::select! {
             status = server.ended() => {
+                x11::tidy(display).await;
                 let words = last_words(&server);
                 Failure::new("DisplayEnded", format!("The X server (Xvfb) {}.{words}", told(&status)))
             }

@@ -76,6 +76,14 @@ pub async fn listens(display: u32) -> bool {
     UnixStream::connect(socket(display)).await.is_ok()
 }
 
+/// Removes the socket of an X server that ended without doing so.
+pub async fn tidy(display: u32) {
+    if !listens(display).await {
+        // one of another user is not ours, and the system says so
+        let _ = tokio::fs::remove_file(socket(display)).await;
+    }
+}
+
 /// Whether the display answers, and takes the cookie.
 ///
 /// # Errors
