@@ -37,4 +37,5 @@ mod tokens;
 mod upkeep;
 mod users;
 mod web_client;
+mod workbenches;
 mod workspaces;

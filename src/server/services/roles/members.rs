@@ -4,7 +4,7 @@
 //! its scope, bound to it alone; what is taken is taken by the rules of granting; a place is locked with the workspace that it
 //! is or that holds it, so that nobody becomes a member of what is being deleted.
 
-use super::{grant, has_user, may_revoke, of, revoke};
+use super::{grant, has_user, may_revoke, of, revoke, store};
 use crate::server::{
     access::{
         catalogue::{Dimension, Scope},
@@ -85,10 +85,36 @@ pub async fn require_user(change: &mut Change, by: &Authorized, user: i64) -> Re
 /// # Errors
 /// The rule that forbids it for one of them.
 pub async fn take(change: &mut Change, by: &Authorized, user: i64, held: &[Assignment]) -> Result<()> {
+    take_with(change, by, user, held, Vec::new()).await
+}
+
+/// Takes from a member of a workspace the last roles there, and those in its workbenches. For these the caller needs no right
+/// of his own: nobody stays at a desktop of a workspace that he has to leave.
+///
+/// # Errors
+/// The rule that forbids it for one of the roles in the workspace.
+pub async fn remove(
+    change: &mut Change,
+    by: &Authorized,
+    workspace: i64,
+    user: i64,
+    held: &[Assignment],
+) -> Result<()> {
+    let beside = store::held_in_workbenches_of(change, workspace, user).await?;
+    take_with(change, by, user, held, beside).await
+}
+
+async fn take_with(
+    change: &mut Change,
+    by: &Authorized,
+    user: i64,
+    held: &[Assignment],
+    beside: Vec<i64>,
+) -> Result<()> {
     for assignment in held {
         may_revoke(by, user, assignment)?;
     }
-    let ids: Vec<i64> = held.iter().map(|assignment| assignment.id).collect();
+    let ids: Vec<i64> = held.iter().map(|assignment| assignment.id).chain(beside).collect();
     if ids.is_empty() { Ok(()) } else { revoke(change, by, user, &ids).await }
 }
 

@@ -86,6 +86,17 @@ pub async fn remove_of_workbenches(tx: &mut Tx, workbenches: &[i64]) -> Result<(
     Ok(())
 }
 
+/// The assignments of a user that are bound to workbenches of a workspace.
+pub async fn held_in_workbenches_of(tx: &mut Tx, workspace: i64, user: i64) -> Result<Vec<i64>> {
+    let rows: Vec<(i64,)> = sql("SELECT r.id FROM role_assignments r \
+         JOIN workbenches b ON r.workbench = CAST(b.id AS TEXT) WHERE r.user_id = $1 AND b.workspace_id = $2 ORDER BY r.id")
+    .bind(user)
+    .bind(workspace)
+    .all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
 /// Whether an active user of the tenant may do everything.
 pub async fn has_super_admin(tx: &mut Tx, tenant: i64) -> Result<bool> {
     let found: Option<(i64,)> = sql("SELECT r.id FROM role_assignments r JOIN users u ON u.id = r.user_id \

@@ -1,5 +1,6 @@
 //! Members: who holds which role in a workspace.
 //!
+//! Who loses the last role in a workspace loses those in its workbenches with it: the data is the same.
 //! Appointing and dismissing data managers takes a permission of its own. Only somebody who manages members there learns
 //! whether the workspace and the user exist; the rules about which role may be given come last.
 
@@ -33,22 +34,26 @@ impl Workspaces {
         by.roles().get(role).map_or(Ok(()), |role| Place::workspace(id).takes("roleName", role))?;
         let mut change = self.base.db.begin(&by).await?;
         let workspace = found(&mut change, &by, id, user).await?;
-        let mut held = Place::workspace(id).held_by(&mut change, user).await?;
-        held.retain(|assignment| &*assignment.role == role);
-        if held.is_empty() {
+        let held = Place::workspace(id).held_by(&mut change, user).await?;
+        let (taken, left): (Vec<_>, Vec<_>) = held.into_iter().partition(|assignment| &*assignment.role == role);
+        if taken.is_empty() {
             return Err(Error::not_found("ROLE_NOT_HELD", format!("The user does not hold {role} in this workspace.")));
         }
-        members::take(&mut change, &by, user, &held).await?;
+        if left.is_empty() {
+            members::remove(&mut change, &by, id, user, &taken).await?;
+        } else {
+            members::take(&mut change, &by, user, &taken).await?;
+        }
         change.commit().await?;
         Ok(workspace)
     }
 
-    /// Takes all roles in a workspace from a user. Somebody who has none stays what he is: not a member.
+    /// Takes all roles in a workspace, and in its workbenches, from a user. Somebody who has none stays what he is: not a member.
     pub(super) async fn remove_member(&self, by: &Authorized, id: i64, user: i64) -> Result<Workspace> {
         let mut change = self.base.db.begin(by).await?;
         let workspace = found(&mut change, by, id, user).await?;
         let held = Place::workspace(id).held_by(&mut change, user).await?;
-        members::take(&mut change, by, user, &held).await?;
+        members::remove(&mut change, by, id, user, &held).await?;
         change.commit().await?;
         Ok(workspace)
     }
