@@ -30,7 +30,6 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('secrets', 'secrets', [CompletionResultType]::ParameterValue, 'Look after the keyring: rotate keys, see what they seal')
             [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Look at the server''s configuration')
             [CompletionResult]::new('version', 'version', [CompletionResultType]::ParameterValue, 'Print the version')
-            [CompletionResult]::new('local-desktop', 'local-desktop', [CompletionResultType]::ParameterValue, 'Supervise a desktop of the local runtime; started by the server')
             [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Sign in to a server, and remember it')
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'End the session at the server, and forget it')
             [CompletionResult]::new('whoami', 'whoami', [CompletionResultType]::ParameterValue, 'Show who is signed in')
@@ -80,7 +79,6 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]')
             [CompletionResult]::new('--log-level', '--log-level', [CompletionResultType]::ParameterName, 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]')
             [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Whether the HTTP listener answers /metrics for Prometheus [default: true]')
-            [CompletionResult]::new('--local-dir', '--local-dir', [CompletionResultType]::ParameterName, 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]')
             [CompletionResult]::new('--local-user', '--local-user', [CompletionResultType]::ParameterName, 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]')
             [CompletionResult]::new('--local-app', '--local-app', [CompletionResultType]::ParameterName, 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space')
             [CompletionResult]::new('--local-unattended-timeout', '--local-unattended-timeout', [CompletionResultType]::ParameterName, 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]')
@@ -126,7 +124,6 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]')
             [CompletionResult]::new('--log-level', '--log-level', [CompletionResultType]::ParameterName, 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]')
             [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Whether the HTTP listener answers /metrics for Prometheus [default: true]')
-            [CompletionResult]::new('--local-dir', '--local-dir', [CompletionResultType]::ParameterName, 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]')
             [CompletionResult]::new('--local-user', '--local-user', [CompletionResultType]::ParameterName, 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]')
             [CompletionResult]::new('--local-app', '--local-app', [CompletionResultType]::ParameterName, 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space')
             [CompletionResult]::new('--local-unattended-timeout', '--local-unattended-timeout', [CompletionResultType]::ParameterName, 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]')
@@ -180,7 +177,6 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]')
             [CompletionResult]::new('--log-level', '--log-level', [CompletionResultType]::ParameterName, 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]')
             [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Whether the HTTP listener answers /metrics for Prometheus [default: true]')
-            [CompletionResult]::new('--local-dir', '--local-dir', [CompletionResultType]::ParameterName, 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]')
             [CompletionResult]::new('--local-user', '--local-user', [CompletionResultType]::ParameterName, 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]')
             [CompletionResult]::new('--local-app', '--local-app', [CompletionResultType]::ParameterName, 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space')
             [CompletionResult]::new('--local-unattended-timeout', '--local-unattended-timeout', [CompletionResultType]::ParameterName, 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]')
@@ -228,7 +224,6 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]')
             [CompletionResult]::new('--log-level', '--log-level', [CompletionResultType]::ParameterName, 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]')
             [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Whether the HTTP listener answers /metrics for Prometheus [default: true]')
-            [CompletionResult]::new('--local-dir', '--local-dir', [CompletionResultType]::ParameterName, 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]')
             [CompletionResult]::new('--local-user', '--local-user', [CompletionResultType]::ParameterName, 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]')
             [CompletionResult]::new('--local-app', '--local-app', [CompletionResultType]::ParameterName, 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space')
             [CompletionResult]::new('--local-unattended-timeout', '--local-unattended-timeout', [CompletionResultType]::ParameterName, 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]')
@@ -282,7 +277,6 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]')
             [CompletionResult]::new('--log-level', '--log-level', [CompletionResultType]::ParameterName, 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]')
             [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Whether the HTTP listener answers /metrics for Prometheus [default: true]')
-            [CompletionResult]::new('--local-dir', '--local-dir', [CompletionResultType]::ParameterName, 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]')
             [CompletionResult]::new('--local-user', '--local-user', [CompletionResultType]::ParameterName, 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]')
             [CompletionResult]::new('--local-app', '--local-app', [CompletionResultType]::ParameterName, 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space')
             [CompletionResult]::new('--local-unattended-timeout', '--local-unattended-timeout', [CompletionResultType]::ParameterName, 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]')
@@ -329,7 +323,6 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]')
             [CompletionResult]::new('--log-level', '--log-level', [CompletionResultType]::ParameterName, 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]')
             [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Whether the HTTP listener answers /metrics for Prometheus [default: true]')
-            [CompletionResult]::new('--local-dir', '--local-dir', [CompletionResultType]::ParameterName, 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]')
             [CompletionResult]::new('--local-user', '--local-user', [CompletionResultType]::ParameterName, 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]')
             [CompletionResult]::new('--local-app', '--local-app', [CompletionResultType]::ParameterName, 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space')
             [CompletionResult]::new('--local-unattended-timeout', '--local-unattended-timeout', [CompletionResultType]::ParameterName, 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]')
@@ -351,11 +344,6 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             break
         }
         'chorus;version' {
-            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
-            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
-            break
-        }
-        'chorus;local-desktop' {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break

@@ -27,7 +27,6 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand secrets 'Look after the keyring: rotate keys, see what they seal'
             cand config 'Look at the server''s configuration'
             cand version 'Print the version'
-            cand local-desktop 'Supervise a desktop of the local runtime; started by the server'
             cand login 'Sign in to a server, and remember it'
             cand logout 'End the session at the server, and forget it'
             cand whoami 'Show who is signed in'
@@ -76,7 +75,6 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --log-format 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]'
             cand --log-level 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]'
             cand --metrics 'Whether the HTTP listener answers /metrics for Prometheus [default: true]'
-            cand --local-dir 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]'
             cand --local-user 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]'
             cand --local-app 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space'
             cand --local-unattended-timeout 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]'
@@ -121,7 +119,6 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --log-format 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]'
             cand --log-level 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]'
             cand --metrics 'Whether the HTTP listener answers /metrics for Prometheus [default: true]'
-            cand --local-dir 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]'
             cand --local-user 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]'
             cand --local-app 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space'
             cand --local-unattended-timeout 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]'
@@ -173,7 +170,6 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --log-format 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]'
             cand --log-level 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]'
             cand --metrics 'Whether the HTTP listener answers /metrics for Prometheus [default: true]'
-            cand --local-dir 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]'
             cand --local-user 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]'
             cand --local-app 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space'
             cand --local-unattended-timeout 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]'
@@ -220,7 +216,6 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --log-format 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]'
             cand --log-level 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]'
             cand --metrics 'Whether the HTTP listener answers /metrics for Prometheus [default: true]'
-            cand --local-dir 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]'
             cand --local-user 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]'
             cand --local-app 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space'
             cand --local-unattended-timeout 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]'
@@ -272,7 +267,6 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --log-format 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]'
             cand --log-level 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]'
             cand --metrics 'Whether the HTTP listener answers /metrics for Prometheus [default: true]'
-            cand --local-dir 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]'
             cand --local-user 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]'
             cand --local-app 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space'
             cand --local-unattended-timeout 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]'
@@ -318,7 +312,6 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --log-format 'Shape of the log on standard error. `auto`: human on a terminal, JSON otherwise [one of: auto, human, json] [default: auto]'
             cand --log-level 'What is logged: off, error, warn, info, debug, trace, or a filter such as info,chorus::server=debug [default: info]'
             cand --metrics 'Whether the HTTP listener answers /metrics for Prometheus [default: true]'
-            cand --local-dir 'Where the local runtime keeps the files of desktops. Those of root''s desktops, which do not run as root, are not in the data directory, which is closed to them [default: `desktops` in the data directory; for root a folder in /var/lib/chorus-desktops]'
             cand --local-user 'The Unix user that the local runtime''s desktops run as when the server runs as root. They never run as root [default: nobody]'
             cand --local-app 'Which command an app runs in the local runtime, by the name of its image: apps/editor=mousepad. A command with arguments is split at white space'
             cand --local-unattended-timeout 'A desktop of the local runtime ends when no server asked for it for this long [default: 10m]'
@@ -338,10 +331,6 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --help 'Print help'
         }
         &'chorus;version'= {
-            cand -h 'Print help'
-            cand --help 'Print help'
-        }
-        &'chorus;local-desktop'= {
             cand -h 'Print help'
             cand --help 'Print help'
         }

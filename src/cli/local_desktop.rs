@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use crate::server::{random::SystemRandom, runtime::local};
 
+pub(super) use local::SUPERVISE as NAME;
+
 pub(super) fn supervise() -> anyhow::Result<ExitCode> {
     // one thread is enough for one desktop
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

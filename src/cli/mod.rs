@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! serve, migrate, secrets, config, version ──► here, with the server's configuration
-//! local-desktop (hidden) ────────────────────► the supervisor of a desktop
+//! local-desktop (started by serve) ──────────► the supervisor of a desktop
 //! all others ────────────────────────────────► client
 //! ```
 //!
@@ -62,13 +62,6 @@ pub enum Command {
     Config(ConfigCommand),
     /// Print the version
     Version,
-    /// Supervise a desktop of the local runtime; started by the server
-    #[cfg(target_os = "linux")]
-    #[command(hide = true)]
-    LocalDesktop {
-        /// Which desktop, for people who look at the list of processes
-        name: String,
-    },
     /// A command of the client
     #[command(flatten)]
     Client(ClientCommand),
@@ -100,6 +93,11 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("CHORUS_CO
 
 /// Parses the command line of the process and runs the command.
 pub fn main() -> ExitCode {
+    // the server starts itself as that; it is no command for people, so help and completions do not know it
+    #[cfg(target_os = "linux")]
+    if std::env::args_os().nth(1).is_some_and(|word| word == local_desktop::NAME) {
+        return ended(local_desktop::supervise());
+    }
     match Cli::try_parse() {
         Ok(cli) => run(cli.command),
         Err(error) => {
@@ -117,11 +115,13 @@ fn run(command: Command) -> ExitCode {
         Command::Migrate { check, config } => migrate::migrate(&config, check),
         Command::Secrets(command) => command.run(),
         Command::Config(command) => configuration(command),
-        #[cfg(target_os = "linux")]
-        Command::LocalDesktop { .. } => local_desktop::supervise(),
         Command::Version => print(&format!("chorus {}\n", VERSION.as_str())),
         Command::Client(command) => command.run(),
     };
+    ended(done)
+}
+
+fn ended(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {

@@ -59,6 +59,8 @@ pub use desktop::supervise;
 /// What the runtime starts as supervisor: this very program, also if its file was replaced meanwhile or is in a folder that
 /// the desktops' user cannot enter.
 const SELF: &str = "/proc/self/exe";
+/// The command that makes this program a supervisor. The name of the desktop follows, for people who list processes.
+pub const SUPERVISE: &str = "local-desktop";
 /// How long a supervisor may take to start or to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest text that a supervisor's words are shown with.
@@ -253,7 +255,7 @@ impl Inner {
         let mut command = std::process::Command::new(&self.options.supervisor);
         command
             .arg0("chorus")
-            .args(["local-desktop", &setup.name])
+            .args([SUPERVISE, &setup.name])
             .env_clear()
             .env(MARK, &run)
             .current_dir("/")
