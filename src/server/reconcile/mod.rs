@@ -40,7 +40,12 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use self::{lead::Lead, store::Target, watch::Watch, work::Work};
+use self::{
+    lead::Lead,
+    store::{Target, Written},
+    watch::Watch,
+    work::Work,
+};
 use super::{db::Db, pipeline::Shared, runtime::SharedRuntime, telemetry::metrics};
 
 /// How often it looks for due rows when nothing is told.
@@ -157,6 +162,16 @@ impl Core {
                 () = self.finished.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
+        }
+    }
+
+    /// Tells this replica what was committed.
+    fn tell(&self, written: Written) {
+        if written.visible {
+            self.shared.desktops.tell();
+        }
+        if written.ended_sessions {
+            self.shared.sessions.forget();
         }
     }
 

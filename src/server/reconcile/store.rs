@@ -133,14 +133,23 @@ pub(super) async fn make_workspaces_due(db: &Db, now: DateTime<Utc>) -> Result<u
     Ok(rows)
 }
 
-/// Writes what became of a workbench; whether people can see a change.
+/// What a transaction of the loop changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Written {
+    /// Something that people can see.
+    pub visible: bool,
+    /// Sessions that apps had opened.
+    pub ended_sessions: bool,
+}
+
+/// Writes what became of a workbench.
 pub(super) async fn finish_workbench(
     db: &Db,
     row: &Workbench,
     outcome: &Outcome,
     apps: &[AppChange],
     now: DateTime<Utc>,
-) -> Result<bool> {
+) -> Result<Written> {
     let mut tx = db.transaction().await?;
     let mut touched = Touched::default();
     if let Some(shown) = outcome.shown.as_ref().filter(|shown| **shown != row.shown()) {
@@ -175,9 +184,9 @@ pub(super) async fn finish_workbench(
             .run(&mut tx)
             .await?;
     }
-    desktops::stamp(&mut tx, &touched).await?;
+    let ended_sessions = desktops::stamp(&mut tx, &touched).await?;
     tx.commit().await?;
-    Ok(!touched.is_empty())
+    Ok(Written { visible: !touched.is_empty(), ended_sessions })
 }
 
 /// Writes what became of a workspace.
@@ -221,8 +230,8 @@ pub(super) async fn finish_workspace(
     Ok(())
 }
 
-/// Writes what was observed, all of it in one transaction; whether anything was changed.
-pub(super) async fn observed(db: &Db, changes: &[Change]) -> Result<bool> {
+/// Writes what was observed, all of it in one transaction.
+pub(super) async fn observed(db: &Db, changes: &[Change]) -> Result<Written> {
     let mut tx = db.transaction().await?;
     let mut touched = Touched::default();
     for change in changes {
@@ -249,9 +258,9 @@ pub(super) async fn observed(db: &Db, changes: &[Change]) -> Result<bool> {
         }
         write_apps(&mut tx, change.generation, &change.apps, &mut touched).await?;
     }
-    desktops::stamp(&mut tx, &touched).await?;
+    let ended_sessions = desktops::stamp(&mut tx, &touched).await?;
     tx.commit().await?;
-    Ok(!touched.is_empty())
+    Ok(Written { visible: !touched.is_empty(), ended_sessions })
 }
 
 /// Writes what people see of a workbench, if it is still about what is wanted; `unless_seen`, if nothing was observed of it.

@@ -102,10 +102,8 @@ impl Core {
         if changes.is_empty() || !self.leads() {
             return Ok(());
         }
-        let visible = store::observed(&self.db, &changes).await?;
-        if visible {
-            self.shared.desktops.tell();
-        }
+        let written = store::observed(&self.db, &changes).await?;
+        self.tell(written);
         if changes.iter().any(|change| change.schedule.is_some()) {
             self.finished.notify_one();
         }

@@ -13,7 +13,7 @@ use super::{
     plan::{self, Done, Step, WorkspaceStep},
     row::{App, Workbench, Workspace},
     status,
-    store::{self, Target},
+    store::{self, Target, Written},
 };
 use crate::server::{
     access::kiosk,
@@ -120,11 +120,9 @@ impl Core {
         let written = AssertUnwindSafe(async { self.finish(&work.what).await }).catch_unwind().await;
         drop(work);
         match written {
-            Ok(Ok(visible)) => {
+            Ok(Ok(written)) => {
                 self.finished.notify_one();
-                if visible {
-                    self.shared.desktops.tell();
-                }
+                self.tell(written);
             }
             // the row is still due; not at once, or a database that fails would be asked without end
             Ok(Err(error)) => {
@@ -135,10 +133,10 @@ impl Core {
         }
     }
 
-    async fn finish(&self, what: &What) -> Result<bool> {
+    async fn finish(&self, what: &What) -> Result<Written> {
         let done = self.order(what).await;
         if !self.leads() {
-            return Ok(false);
+            return Ok(Written::default());
         }
         let now = self.shared.clock.now();
         what.report(&done);
@@ -146,7 +144,7 @@ impl Core {
             What::Workspace(row, _) => {
                 let (outcome, trouble) = (plan::workspace_after(row, &done, now), plan::trouble(&done));
                 store::finish_workspace(&self.db, row, &outcome, trouble, now).await?;
-                Ok(false)
+                Ok(Written::default())
             }
             What::Workbench(row, _) => {
                 let outcome = plan::after(row, done, now);
