@@ -29,7 +29,7 @@ mod store;
 mod watch;
 mod work;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use futures_util::{FutureExt, StreamExt};
@@ -123,7 +123,9 @@ impl Reconciler {
                 // dropped at any point: what was begun is still due
                 tokio::select! {
                     () = core.lead.keep(&core.stop) => {}
-                    () = core.lead_on(&mut self.watch) => {}
+                    _ = AssertUnwindSafe(core.lead_on(&mut self.watch)).catch_unwind() => {
+                        tracing::error!(target: "chorus::reconcile", "the loop failed, and begins anew");
+                    }
                 }
                 metrics::reconcile_leads(false);
                 self.watch = Watch::default();
