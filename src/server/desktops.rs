@@ -92,7 +92,8 @@ pub async fn version(on: impl Into<On<'_>>) -> Result<i64> {
     Ok(version)
 }
 
-/// What is wanted of a workbench, or of an app in it, changed: the loop looks at it at once.
+/// What is wanted of a workbench, or of an app in it, changed: the loop looks at it at once. Whoever changes rows of app
+/// instances as well does it after this: otherwise two could wait for each other.
 pub async fn want_workbench(tx: &mut Tx, id: i64, now: DateTime<Utc>) -> Result<()> {
     sql("UPDATE workbenches SET generation = generation + 1, due_at = $1, attempts = 0 WHERE id = $2")
         .bind(now)

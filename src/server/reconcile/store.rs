@@ -160,12 +160,13 @@ pub(super) async fn finish_workbench(
         }
     }
     if outcome.current {
-        sql("UPDATE workbenches SET observed_generation = generation, removed_at = coalesce($1, removed_at) WHERE id = $2 AND generation = $3")
-            .bind(outcome.removed.then_some(now))
-            .bind(row.id)
-            .bind(row.generation)
-            .run(&mut tx)
-            .await?;
+        sql("UPDATE workbenches SET observed_generation = generation, removed_at = coalesce($1, removed_at) \
+             WHERE id = $2 AND generation = $3")
+        .bind(outcome.removed.then_some(now))
+        .bind(row.id)
+        .bind(row.generation)
+        .run(&mut tx)
+        .await?;
         write_apps(&mut tx, row.generation, apps, &mut touched).await?;
     }
     // what was scheduled meanwhile, by a call or an observation, stays
@@ -220,11 +221,12 @@ pub(super) async fn finish_workspace(
     }
     if outcome.current && row.attempts > 0 {
         // those that waited for it
-        sql("UPDATE workbenches SET due_at = $1 WHERE workspace_id = $2 AND due_at > $1 AND observed_generation < generation")
-            .bind(now)
-            .bind(row.id)
-            .run(&mut tx)
-            .await?;
+        sql("UPDATE workbenches SET due_at = $1 WHERE workspace_id = $2 AND due_at > $1 \
+             AND observed_generation < generation")
+        .bind(now)
+        .bind(row.id)
+        .run(&mut tx)
+        .await?;
     }
     tx.commit().await?;
     Ok(())
@@ -256,6 +258,9 @@ pub(super) async fn observed(db: &Db, changes: &[Change]) -> Result<Written> {
                 .run(&mut tx)
                 .await?;
         }
+    }
+    // the rows of workbenches first, as everybody does
+    for change in changes {
         write_apps(&mut tx, change.generation, &change.apps, &mut touched).await?;
     }
     let ended_sessions = desktops::stamp(&mut tx, &touched).await?;

@@ -110,8 +110,9 @@ impl AppInstances {
         record_app(by, app, &snapshot);
         admit(&mut change, by).await?;
         let start = Start { app_id: app, app: snapshot, workspace, workbench, resolution: wanted.resolution };
+        desktops::want_workbench(&mut change, workbench, by.now()).await?;
         let row = store::insert(&mut change, by, start).await?;
-        changed(&mut change, by, &row).await?;
+        changed(&mut change, by, &row);
         change.commit().await?;
         Ok(row)
     }
@@ -138,8 +139,9 @@ impl AppInstances {
             }
             Some(AppState::Running) => restart(&mut change, by, row).await?,
             Some(state) => {
+                desktops::want_workbench(&mut change, row.workbench_id, by.now()).await?;
                 let row = store::end(&mut change, by, id, state.as_str()).await?.ok_or_else(not_found)?;
-                changed(&mut change, by, &row).await?;
+                changed(&mut change, by, &row);
                 row
             }
         };
@@ -149,8 +151,10 @@ impl AppInstances {
 
     async fn delete(&self, by: &Authorized, id: i64) -> Result<AppInstance> {
         let mut change = self.base.db.begin(by).await?;
+        let row = locked(&mut change, by, id).await?;
+        desktops::want_workbench(&mut change, row.workbench_id, by.now()).await?;
         let row = store::delete(&mut change, by, id).await?.ok_or_else(not_found)?;
-        changed(&mut change, by, &row).await?;
+        changed(&mut change, by, &row);
         change.commit().await?;
         Ok(row)
     }
@@ -201,8 +205,9 @@ async fn restart(change: &mut Change, by: &Authorized, row: AppInstance) -> Resu
     if !is_in(AppState::Running, &row) && row.user_id == by.id() {
         admit(change, by).await?;
     }
+    desktops::want_workbench(change, row.workbench_id, by.now()).await?;
     let row = store::restart(change, by, row.id).await?.ok_or_else(not_found)?;
-    changed(change, by, &row).await?;
+    changed(change, by, &row);
     Ok(row)
 }
 
@@ -212,13 +217,12 @@ fn is_in(state: AppState, row: &AppInstance) -> bool {
     row.k8s_state == state.as_str() && !(state == AppState::Running && ended)
 }
 
-/// The loop and whoever watches are to look at an instance.
-async fn changed(change: &mut Change, by: &Authorized, row: &AppInstance) -> Result<()> {
-    desktops::want_workbench(change, row.workbench_id, by.now()).await?;
+/// The loop and whoever watches are to look at an instance. The row of its workbench was changed before its own, which is the
+/// order of everybody who changes both: otherwise two could wait for each other.
+fn changed(change: &mut Change, by: &Authorized, row: &AppInstance) {
     change.touched().app_instances.insert(row.id);
     change.touched().workbenches.insert(row.workbench_id);
     record(by, row);
-    Ok(())
 }
 
 /// Says in the audit record which instance it was, of what, and where.
