@@ -158,9 +158,9 @@ impl Round {
             }
             Then::Delete => self.delete(&mut tx, due, found).await?,
         };
-        desktops::stamp(&mut tx, &touched).await?;
+        let apps_ended = desktops::stamp(&mut tx, &touched).await?;
         tx.commit().await?;
-        if then == Then::Delete {
+        if apps_ended || then == Then::Delete {
             self.shared.sessions.forget();
         }
         if !touched.is_empty() {

@@ -25,6 +25,8 @@ mod members;
 mod opening;
 mod store;
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     proto::v1,
     server::{
@@ -208,7 +210,7 @@ pub async fn stop_owned(change: &mut Change, by: &Authorized, owner: i64) -> Res
 }
 
 /// Deletes workbenches with what belongs to them; what was deleted, and which rows changed. Their workspaces are locked.
-async fn delete_all(tx: &mut Tx, ids: &[i64], now: chrono::DateTime<chrono::Utc>) -> Result<(Vec<Workbench>, Touched)> {
+async fn delete_all(tx: &mut Tx, ids: &[i64], now: DateTime<Utc>) -> Result<(Vec<Workbench>, Touched)> {
     let deleted = store::delete(tx, ids, now).await?;
     let gone: Vec<i64> = deleted.iter().map(|row| row.id).collect();
     let app_instances = store::delete_app_instances(tx, &gone, now).await?;
