@@ -42,6 +42,7 @@ use super::{
         headers::Hardening,
         index::About,
         listen::Listeners,
+        stream::{self, Streams},
     },
     upkeep::{self, Upkeep},
 };
@@ -58,6 +59,7 @@ pub struct Server {
     upkeep: upkeep::Running,
     /// None where a test drives the loop.
     reconcile: Option<reconcile::Running>,
+    streams: stream::Running,
     metrics: Option<JoinHandle<()>>,
     health: HealthReporter,
 }
@@ -175,13 +177,21 @@ impl Server {
         let stop = CancellationToken::new();
         let feed = Arc::new(Feed::new(db.clone(), shared.desktops.listen(), stop.clone()));
         let base = Base { db: db.clone(), config: Arc::new(config), runtime, feed };
+        let origins =
+            Origins::new(base.config.cors_origins.iter().map(|o| o.as_str().to_owned()), Own::of(&base.config));
+        let streams = Streams::new(
+            shared.clone(),
+            db.clone(),
+            base.config.clone(),
+            base.runtime.clone(),
+            origins.clone(),
+            Arc::new(|_, _| Box::pin(async { Ok(()) })),
+        );
         let transports = Transports::new(transport::Parts {
             services: services::routes(&Gate::new(shared.clone()), &base, started),
             pages: pages(metrics, db.clone()).merge(transport::kiosk::router(db.clone(), shared.clone())),
-            origins: Origins::new(
-                base.config.cors_origins.iter().map(|origin| origin.as_str().to_owned()),
-                Own::of(&base.config),
-            ),
+            streams: Some(streams.clone()),
+            origins,
             hardening: Hardening::new(&base.config),
             request_timeout: base.config.request_timeout,
             about: About { name: "chorus", version: VERSION, id: random.uuid(), commit: COMMIT },
@@ -204,6 +214,7 @@ impl Server {
             serving,
             upkeep,
             reconcile: (!by_hand).then(|| reconciler.start()),
+            streams: streams.start(),
             metrics: counting,
             health: transports.health,
         })
@@ -234,14 +245,22 @@ impl Server {
         &self.shared
     }
 
+    /// The streams of desktops.
+    pub fn streams(&self) -> &Streams {
+        self.streams.streams()
+    }
+
     /// Stops: takes nothing new, finishes what runs within the deadline, writes what is to be written.
     pub async fn stop(self) {
         // probes learn first that nothing new is taken
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.stop.cancel();
+        // what is open there has no end of its own
+        self.streams.close().await;
         if self.serving.await.is_err() {
             tracing::error!(target: "chorus", "the listeners failed");
         }
+        self.streams.stop().await;
         self.upkeep.stop().await;
         if let Some(reconcile) = self.reconcile {
             reconcile.stop().await;

@@ -31,6 +31,7 @@ mod second_factor;
 mod security;
 mod sessions;
 mod settings;
+mod stream;
 mod support;
 mod throttle;
 mod tokens;

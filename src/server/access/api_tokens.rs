@@ -89,13 +89,18 @@ impl ApiTokens {
         let stored = kept.as_ref().map_or([0; 32], |kept| kept.secret_hash);
         // an unknown token is compared as well, with what no secret has as its hash
         let kept = kept.filter(|_| shown.is(&stored)).ok_or_else(invalid)?;
-        kept.usable(now)?;
-        if !kept.networks.contain(from) {
-            let text = "This API token may not be used from this address. Its networks were stated when it was made.";
-            return Err(Error::unauthenticated("TOKEN_ADDRESS", text));
-        }
-        kept.touch(db, from, now).await;
-        Ok(kept.caller.clone())
+        kept.used(db, from, now).await
+    }
+
+    /// The owner of the token in whose name somebody acts at this address.
+    pub(super) async fn behind(
+        &self,
+        db: &Db,
+        public_id: &str,
+        from: Option<IpAddr>,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Caller>> {
+        self.find(db, public_id).await?.ok_or_else(invalid)?.used(db, from, now).await
     }
 
     /// The owner of a token that was shown before, without counting as its use.
@@ -163,6 +168,17 @@ impl Kept {
             return Ok(());
         };
         Err(Error::unauthenticated(reason, text))
+    }
+
+    /// The owner, for whom the token is used from this address.
+    async fn used(&self, db: &Db, from: Option<IpAddr>, now: DateTime<Utc>) -> Result<Arc<Caller>> {
+        self.usable(now)?;
+        if !self.networks.contain(from) {
+            let text = "This API token may not be used from this address. Its networks were stated when it was made.";
+            return Err(Error::unauthenticated("TOKEN_ADDRESS", text));
+        }
+        self.touch(db, from, now).await;
+        Ok(self.caller.clone())
     }
 
     /// Notes the use, at most once in a while.

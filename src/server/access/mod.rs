@@ -21,6 +21,7 @@ pub mod rights;
 pub mod scope;
 pub mod seal;
 pub mod sessions;
+pub mod stream_pass;
 pub mod throttle;
 pub mod token;
 pub mod totp;

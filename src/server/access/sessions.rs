@@ -27,6 +27,7 @@ use super::{
     kiosk,
     memory::Memory,
     rights::{self, Rights},
+    stream_pass::Maker,
     token::{Presented, Tokens},
 };
 use crate::server::{
@@ -214,6 +215,21 @@ impl Sessions {
             Credential::Token(token) => {
                 self.check().await?;
                 self.api_tokens.caller(&self.db, token, now).await
+            }
+        }
+    }
+
+    /// The caller in whose name somebody at this address opens a desktop with what was made for it. Counts as use of the
+    /// session or token.
+    ///
+    /// # Errors
+    /// 401 when that session or token is no longer good, or may not be used from there.
+    pub async fn behind(&self, maker: &Maker, from: Option<IpAddr>, now: DateTime<Utc>) -> Result<Arc<Caller>> {
+        match maker {
+            Maker::Session(id) => self.in_use(id, now).await,
+            Maker::Token(public_id) => {
+                self.check().await?;
+                self.api_tokens.behind(&self.db, public_id, from, now).await
             }
         }
     }

@@ -13,18 +13,23 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{admission::Wanted, gate::Shared, rpc::Rpc};
 use crate::server::{
     access::{
+        address,
         caller::Caller,
         catalogue::Permission,
         decide::{Target, Visible},
         throttle::{Attempt, Device},
     },
     error::{Error, Result},
+    transport::origin::Origin,
 };
+
+/// The header of clients that only look, such as scripts that poll.
+pub static NO_WAKE: HeaderName = HeaderName::from_static("x-chorus-no-wake");
 
 /// One call: what was called, from where, when, and what is going to be recorded and sent beside the reply.
 pub struct Call {
@@ -108,6 +113,30 @@ pub fn plain(text: &str) -> String {
 }
 
 impl Call {
+    /// A call that just arrived.
+    pub(super) fn new(shared: Arc<Shared>, rpc: &'static Rpc, headers: &HeaderMap, origin: Option<&Origin>) -> Self {
+        let user_agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        Self {
+            rpc,
+            request_id: origin.map_or_else(|| shared.random.uuid().to_string().into(), |o| o.request_id.clone()),
+            instance: origin.map_or_else(|| rpc.path.into(), |o| o.instance.clone()),
+            address: address::client(origin.and_then(|o| o.peer), headers, &shared.trusted_proxies),
+            user_agent: user_agent.chars().take(256).collect(),
+            device: Device::of(headers),
+            only_looks: headers.contains_key(&NO_WAKE),
+            // browsers name the origin of every write, programs do not
+            from_browser: headers.contains_key(header::ORIGIN),
+            now: shared.clock.now(),
+            shared,
+            record: Mutex::new(Subjects::default()),
+            recorded: AtomicBool::new(false),
+            bad_credential: AtomicBool::new(false),
+            cookie_session: OnceLock::new(),
+            needs: OnceLock::new(),
+            headers: Mutex::new(Vec::new()),
+        }
+    }
+
     /// What is going to be recorded of the call.
     pub fn subjects(&self) -> MutexGuard<'_, Subjects> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)

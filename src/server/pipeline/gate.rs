@@ -6,32 +6,29 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
 use super::{
     Items, Replies,
     admission::{Arrived, Plan, refuse_tokens},
-    call::{Call, Subjects},
+    call::Call,
     rpc::{Rpc, When},
 };
 use crate::server::{
     access::{
-        address, audit,
+        audit,
         caller::Caller,
         kiosk::Kiosk,
         password::Hasher,
         seal::Sealer,
         sessions::Sessions,
-        throttle::{Device, Throttle},
+        throttle::Throttle,
         token::{self, CookiePolicy},
     },
     clock::Clock,
@@ -41,9 +38,6 @@ use crate::server::{
     random::Random,
     transport::origin::Origin,
 };
-
-/// The header of clients that only look, such as scripts that poll.
-pub static NO_WAKE: HeaderName = HeaderName::from_static("x-chorus-no-wake");
 
 /// What every call shares.
 pub struct Shared {
@@ -148,7 +142,7 @@ impl Gate {
         let started = Instant::now();
         let (metadata, extensions, q) = request.into_parts();
         let headers = metadata.into_headers();
-        let call = Arc::new(self.call(plan.rpc, &headers, extensions.get::<Origin>()));
+        let call = Arc::new(Call::new(self.0.clone(), plan.rpc, &headers, extensions.get::<Origin>()));
         (plan.subjects)(&q, &mut call.subjects());
 
         let caller = match self.find_caller(&call, &headers).await {
@@ -160,12 +154,7 @@ impl Gate {
             }
         };
         let run = async {
-            if caller.is_restricted() && !call.rpc.restricted {
-                return Err(Error::denied(
-                    "PASSWORD_CHANGE_REQUIRED",
-                    "This session was opened with a temporary password. Change the password, then go on.",
-                ));
-            }
+            closed_to_restricted(&caller, call.rpc)?;
             if call.rpc.session_only {
                 refuse_tokens(&caller)?;
             }
@@ -185,29 +174,6 @@ impl Gate {
         }
         *response.metadata_mut() = MetadataMap::from_headers(all);
         Ok(response)
-    }
-
-    fn call(&self, rpc: &'static Rpc, headers: &HeaderMap, origin: Option<&Origin>) -> Call {
-        let user_agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        Call {
-            rpc,
-            request_id: origin.map_or_else(|| self.0.random.uuid().to_string().into(), |o| o.request_id.clone()),
-            instance: origin.map_or_else(|| rpc.path.into(), |o| o.instance.clone()),
-            address: address::client(origin.and_then(|o| o.peer), headers, &self.0.trusted_proxies),
-            user_agent: user_agent.chars().take(256).collect(),
-            device: Device::of(headers),
-            // browsers name the origin of every write, programs do not
-            only_looks: headers.contains_key(&NO_WAKE),
-            from_browser: headers.contains_key(header::ORIGIN),
-            now: self.0.clock.now(),
-            shared: self.0.clone(),
-            record: Mutex::new(Subjects::default()),
-            recorded: AtomicBool::new(false),
-            bad_credential: AtomicBool::new(false),
-            cookie_session: OnceLock::new(),
-            needs: OnceLock::new(),
-            headers: Mutex::new(Vec::new()),
-        }
     }
 
     async fn find_caller(&self, call: &Call, headers: &HeaderMap) -> Result<Arc<Caller>> {
@@ -258,6 +224,17 @@ impl Gate {
         if due {
             self.0.audit.write(audit::Record::of(call, caller, error)).await;
         }
+    }
+}
+
+/// Refuses a session that can only change a temporary password, except where that is done.
+pub(super) fn closed_to_restricted(caller: &Caller, rpc: &Rpc) -> Result<()> {
+    match caller.is_restricted() && !rpc.restricted {
+        true => Err(Error::denied(
+            "PASSWORD_CHANGE_REQUIRED",
+            "This session was opened with a temporary password. Change the password, then go on.",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod admission;
 pub mod call;
 pub mod change;
+pub mod desktop;
 pub mod gate;
 pub mod rpc;
 #[cfg(test)]

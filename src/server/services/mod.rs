@@ -31,6 +31,7 @@ use tonic::service::Routes;
 
 use self::unbuilt::Unbuilt;
 use super::{
+    access::stream_pass,
     config::Config,
     db::{Db, Listed, Page},
     error::{Error, Result},
@@ -97,7 +98,12 @@ pub fn jobs(shared: &Arc<Shared>, base: &Base) -> Vec<Job> {
         let shared = of.clone();
         async move { shared.throttle.remove_quiet(now).await }
     });
-    [sessions, tokens, tries].into_iter().chain(workbenches::jobs(shared, base)).collect()
+    let of = base.db.clone();
+    let passes = Job::new("remove ended passes to desktops", TimeDelta::minutes(10), move |now| {
+        let db = of.clone();
+        async move { stream_pass::remove_ended(&db, now).await }
+    });
+    [sessions, tokens, tries, passes].into_iter().chain(workbenches::jobs(shared, base)).collect()
 }
 
 /// The id of a request field as rows have it. No row has an id beyond `i64`, so such an id is not found.

@@ -13,6 +13,9 @@ use tonic::Code;
 const REQUESTS: &str = "chorus_rpc_requests_total";
 const DURATION: &str = "chorus_rpc_duration_seconds";
 const HTTP: &str = "chorus_http_requests_total";
+const STREAMS: &str = "chorus_streams_open";
+const STREAM_REQUESTS: &str = "chorus_stream_requests_total";
+const STREAM_BYTES: &str = "chorus_stream_bytes_total";
 const CONNECTIONS: &str = "chorus_db_connections";
 const LEADS: &str = "chorus_reconcile_leads";
 const DUE: &str = "chorus_reconcile_due";
@@ -46,6 +49,8 @@ pub enum RouteClass {
     Rest,
     /// gRPC and gRPC-web.
     Grpc,
+    /// Desktops.
+    Stream,
     /// Documentation, OpenAPI, the first page.
     Docs,
     /// Health and metrics.
@@ -96,6 +101,9 @@ fn describe(started: DateTime<Utc>) {
     describe_counter!(REQUESTS, "Calls that ended, by RPC and gRPC code.");
     describe_histogram!(DURATION, "Time from the arrival of a call to its end, in seconds, by RPC.");
     describe_counter!(HTTP, "HTTP requests answered, by class of route and status.");
+    describe_gauge!(STREAMS, "Exchanges with desktops that are open, WebSockets included.");
+    describe_counter!(STREAM_REQUESTS, "Requests to desktops, by kind (http, websocket) and status.");
+    describe_counter!(STREAM_BYTES, "Bytes between browsers and desktops, by way (up is to the desktop).");
     describe_gauge!(CONNECTIONS, "Connections to the database, by state.");
     describe_gauge!(LEADS, "Whether this replica reconciles rows and desktops: 1, or 0.");
     describe_gauge!(DUE, "Workspaces and workbenches that are due, at the leader's last look.");
@@ -143,12 +151,28 @@ pub fn reconcile_failed(reason: &'static str) {
     counter!(FAILURES, "reason" => reason).increment(1);
 }
 
+/// Says how many exchanges with desktops are open.
+pub fn streams_open(count: usize) {
+    gauge!(STREAMS).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+/// Counts a request to a desktop that was answered.
+pub fn stream_request(kind: &'static str, status: http::StatusCode) {
+    counter!(STREAM_REQUESTS, "kind" => kind, "status" => status.as_str().to_owned()).increment(1);
+}
+
+/// Counts bytes on their way to a desktop (`up`) or from it (`down`).
+pub fn streamed(way: &'static str, bytes: usize) {
+    counter!(STREAM_BYTES, "way" => way).increment(bytes as u64);
+}
+
 impl RouteClass {
     /// The label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rest => "rest",
             Self::Grpc => "grpc",
+            Self::Stream => "stream",
             Self::Docs => "docs",
             Self::Probe => "probe",
             Self::Unknown => "unknown",

@@ -6,4 +6,6 @@
 pub mod logs;
 pub mod metrics;
 
-pub use metrics::{Connections, Metrics, RouteClass, call_finished, code_name, http_finished};
+pub use metrics::{
+    Connections, Metrics, RouteClass, call_finished, code_name, http_finished, stream_request, streamed, streams_open,
+};

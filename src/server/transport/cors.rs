@@ -100,6 +100,11 @@ impl Origins {
         (!self.allowed.is_empty()).then_some(layer)
     }
 
+    /// Whether the request comes from a page of this server.
+    pub fn is_own<B>(&self, request: &Request<B>) -> bool {
+        request.headers().get(header::ORIGIN).is_some_and(|origin| self.own.has(origin, request))
+    }
+
     /// Refuses what a page of another site makes a browser send, unless it only reads.
     pub fn check<B>(&self, request: &Request<B>) -> Result<(), Error> {
         let headers = request.headers();
@@ -115,7 +120,7 @@ impl Origins {
             // browsers that leave out the origin say this much; a sibling of our site is not us
             (false, Some(site)) => site != "same-origin" && site != "none",
             // no browser opens a socket without an origin
-            (false, None) => socket && token::cookie_token(headers).is_some(),
+            (false, None) => socket && headers.contains_key(header::COOKIE),
         };
         match foreign {
             true => Err(Error::new(
@@ -130,7 +135,7 @@ impl Origins {
 }
 
 /// Whether the request wants to become a WebSocket, over HTTP/1.1 (RFC 6455) or HTTP/2 (RFC 8441).
-fn opens_socket<B>(request: &Request<B>) -> bool {
+pub fn opens_socket<B>(request: &Request<B>) -> bool {
     let upgrades = request.headers().get_all(header::UPGRADE).iter().filter_map(|value| value.to_str().ok());
     let mut protocols = upgrades.flat_map(|value| value.split(','));
     request.method() == Method::CONNECT || protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))

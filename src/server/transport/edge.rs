@@ -27,6 +27,7 @@ use super::{
     origin::{Origin, Protocol},
     request_id::RequestId,
     rest::errors::Reason,
+    stream,
 };
 use crate::server::{
     error::detail,
@@ -66,7 +67,7 @@ impl Trail {
         let _ = self.0.rpc.set(rpc.name);
     }
 
-    /// The gate has answered, and logged the call.
+    /// The gate has answered and logged the call, or the stream of a desktop has.
     pub fn passed_the_gate(&self) {
         self.0.gate.store(true, Ordering::Relaxed);
     }
@@ -175,6 +176,7 @@ fn route_class(path: &str) -> RouteClass {
         "/api/rest/v1/health" | "/metrics" => RouteClass::Probe,
         "/" | "/account" | "/doc" | "/openapi.json" => RouteClass::Docs,
         path if path.starts_with("/doc/") || path.starts_with("/account/") => RouteClass::Docs,
+        path if stream::Route::parse(path).is_some() => RouteClass::Stream,
         path if path.starts_with("/api/") => RouteClass::Rest,
         path if path.starts_with("/chorus.") || path.starts_with("/grpc.") => RouteClass::Grpc,
         _ => RouteClass::Unknown,
@@ -195,6 +197,8 @@ mod tests {
             ("/metrics", RouteClass::Probe),
             ("/api/rest/v1/health", RouteClass::Probe),
             ("/api/rest/v1/workspaces/7", RouteClass::Rest),
+            ("/api/rest/v1/workbenches/7/stream/js/a.js", RouteClass::Stream),
+            ("/api/rest/v1/workbenches/7/stream-tickets", RouteClass::Rest),
             ("/chorus.v1.WorkspaceService/GetWorkspace", RouteClass::Grpc),
             ("/grpc.health.v1.Health/Check", RouteClass::Grpc),
             ("/document", RouteClass::Unknown),

@@ -2,9 +2,8 @@
 //! so that none can be forgotten.
 //!
 //! An answer that needs more than the rest, such as a page with scripts, brings its own `Content-Security-Policy`; what it
-//! brings stays. Desktops, which web clients frame, are not served yet; their answers will have to go around this. What
-//! always holds: nothing may be framed, have its type guessed, be kept by caches unless it says so, or tell other sites
-//! where it was read.
+//! brings stays. What always holds: nothing may be framed but what is marked as [`Framed`] and says by whom, have its type
+//! guessed, be kept by caches unless it says so, or tell other sites where it was read.
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -40,6 +39,11 @@ const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 /// A year, and the hosts below (OWASP ASVS 5.0, 3.4.1). Browsers heed it over TLS only.
 const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 
+/// Marks an answer, as an extension, that belongs to a desktop: its policy says who may frame it, and it may come with a
+/// `Permissions-Policy` of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Framed;
+
 /// What depends on the configuration; by default no TLS, and pictures for this origin only.
 #[derive(Debug, Clone)]
 pub struct Hardening {
@@ -68,10 +72,14 @@ impl Hardening {
 
     /// Completes the headers of an answer.
     pub fn apply(&self, mut response: Response) -> Response {
+        let framed = response.extensions().get::<Framed>().is_some();
         let headers = response.headers_mut();
         let (page, picture) = (is_of_type(headers, b"text/html"), is_of_type(headers, b"image/"));
-        for (name, value) in ALWAYS.iter().chain(PAGES.iter().filter(|_| page)) {
+        for (name, value) in ALWAYS.iter().chain(PAGES.iter().filter(|_| page && !framed)) {
             headers.insert(name, value.clone());
+        }
+        if framed {
+            headers.remove(header::X_FRAME_OPTIONS);
         }
         headers.insert(RESOURCE_POLICY, if picture { self.pictures.clone() } else { SAME_ORIGIN });
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(NOTHING);

@@ -4,6 +4,7 @@
 //! headers (tells browsers what they may do with the answer)
 //!   └─ edge (request id, origin, count, log, last guard against panics)
 //!        └─ CORS (answers preflights, marks every answer)
+//!             ├─ …/workbenches/{id}/stream/… ──► desktops, past all that follows
 //!             └─ compression
 //!                  └─ dispatch ─ foreign pages      ──► refused
 //!                              ├ application/grpc*  ──► gRPC-web ──► gRPC
@@ -34,6 +35,7 @@ use super::{
     headers::Hardening,
     origin::Protocol,
     rest::{self, Transcoder, errors},
+    stream::{self, Streams},
 };
 use crate::server::{
     error::{Error, Kind},
@@ -51,6 +53,7 @@ pub fn app(
     rest: Transcoder,
     grpc: Native,
     pages: Router,
+    streams: Option<Streams>,
     origins: Origins,
     hardening: Hardening,
     random: Arc<dyn Random>,
@@ -67,11 +70,20 @@ pub fn app(
         .and(NotForContentType::IMAGES)
         .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("application/x-ndjson"));
-    let inner = ServiceBuilder::new()
-        .option_layer(cors)
+    let compressed = ServiceBuilder::new()
         .layer(CompressionLayer::new().compress_when(worthwhile))
         .service(dispatch)
         .map_response(|response| response.map(Body::new));
+    let fork = tower::service_fn(move |request: Request<Body>| {
+        let (streams, compressed) = (streams.clone(), compressed.clone());
+        async move {
+            match streams.zip(stream::Route::parse(request.uri().path())) {
+                Some((streams, route)) => Ok(streams.answer(route, request).await),
+                None => compressed.oneshot(request).await,
+            }
+        }
+    });
+    let inner = ServiceBuilder::new().option_layer(cors).service(fork).map_response(|response| response.map(Body::new));
     App::new(Edge::new(inner, random, Listener::Http).map_response(move |response| hardening.apply(response)))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listen ─► http: edge ─► CORS ─► compression ─► dispatch ─► rest ────────┐
-//!    │                                             ├─► gRPC-web ─► native ├─► core ─► services
+//!    │          │         └─► stream ─► runtime    ├─► gRPC-web ─► native ├─► core ─► services
 //!    │          └ headers                          └─► pages              │   (deadline, panics, details)
 //!    └────► gRPC: edge ─► native (aliases, size limit) ──────────────────►┘
 //! ```
@@ -27,6 +27,7 @@ pub mod openapi;
 pub mod origin;
 pub mod request_id;
 pub mod rest;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +38,7 @@ use axum::Router;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use self::{cors::Origins, grpc::Core, headers::Hardening, http::App, index::About, rest::Transcoder};
+use self::{cors::Origins, grpc::Core, headers::Hardening, http::App, index::About, rest::Transcoder, stream::Streams};
 use super::random::Random;
 
 /// What the transports are made of.
@@ -46,6 +47,8 @@ pub struct Parts {
     pub services: Routes,
     /// Further pages of the HTTP listener, such as `/metrics`.
     pub pages: Router,
+    /// The desktops; none in tests of the transports.
+    pub streams: Option<Streams>,
     /// The origins that may use the server from a browser.
     pub origins: Origins,
     /// What browsers are told of every answer.
@@ -77,7 +80,15 @@ impl Transports {
         let rest = Transcoder::new(crate::proto::pool(), core)?;
         let pages = index::router(parts.about).merge(account::router()).merge(docs::router()).merge(parts.pages);
         Ok(Self {
-            http: http::app(rest, native.clone(), pages, parts.origins, parts.hardening, parts.random.clone()),
+            http: http::app(
+                rest,
+                native.clone(),
+                pages,
+                parts.streams,
+                parts.origins,
+                parts.hardening,
+                parts.random.clone(),
+            ),
             grpc: http::grpc_app(native, parts.random),
             health,
         })

@@ -38,6 +38,7 @@ const ORIGIN: &str = "https://ui.example.org";
 async fn transports() -> Transports {
     let parts = Parts {
         services: stub(),
+        streams: None,
         pages: Router::new().route("/broken", get(broken)),
         origins: Origins::new([ORIGIN.to_owned()], Own::Loopback),
         hardening: Hardening::default(),

@@ -10,6 +10,8 @@ pub mod runtime;
 #[allow(dead_code, reason = "a harness also offers what the next test needs")]
 pub mod server;
 pub mod totp;
+#[allow(dead_code, reason = "a harness also offers what the next test needs")]
+pub mod websocket;
 pub mod wire;
 
 use chorus::server::db::{Db, Engine, Options};

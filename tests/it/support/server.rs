@@ -25,6 +25,7 @@ use chorus::{
         reconcile::Reconciler,
         runtime::{SharedRuntime, none::Nothing},
         services,
+        transport::stream::Streams,
         upkeep::Upkeep,
     },
 };
@@ -230,6 +231,16 @@ impl TestServer {
     /// The address of the gRPC listener.
     pub fn grpc_url(&self) -> String {
         format!("http://{}", self.server.grpc())
+    }
+
+    /// The streams of desktops.
+    pub fn streams(&self) -> &Streams {
+        self.server.streams()
+    }
+
+    /// The address of the HTTP listener.
+    pub fn http(&self) -> std::net::SocketAddr {
+        self.server.http()
     }
 
     /// Makes the server see at once what a test changed behind its back.
