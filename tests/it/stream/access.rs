@@ -47,10 +47,12 @@ async fn doors_are_told_apart() {
     assert_eq!(stage.opening(Some(&server.admin), unknown).await, seen(404, "WORKBENCH_NOT_FOUND"));
     assert_eq!(stage.opening(Some(&server.admin), huge).await, seen(404, "WORKBENCH_NOT_FOUND"));
 
-    sql("UPDATE workbenches SET wanted = 'stopped', stopped_because = 'person', server_pod_message = 'stopped: by ada'")
-        .run(&server.db)
-        .await
-        .unwrap();
+    sql(
+        "UPDATE workbenches SET wanted = 'stopped', stopped_because = 'person', server_pod_message = 'stopped: by ada'",
+    )
+    .run(&server.db)
+    .await
+    .unwrap();
     assert_eq!(stage.opening(Some(&stage.member), &path).await, seen(410, "WORKBENCH_STOPPED"));
     let page = stage.get("/").header("sec-fetch-mode", "navigate").send().await.unwrap();
     assert_eq!(page.status(), 410);

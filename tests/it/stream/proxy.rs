@@ -61,7 +61,8 @@ async fn the_desktop_learns_no_secret() {
     });
     assert_eq!(reply.unwrap().status(), 204);
     let seen = visit.head.to_ascii_lowercase();
-    for secret in ["secret", "cookie", "authorization", &stage.member.token.to_ascii_lowercase(), "referer", "trailers"] {
+    for secret in ["secret", "cookie", "authorization", &stage.member.token.to_ascii_lowercase(), "referer", "trailers"]
+    {
         assert!(!seen.contains(secret), "{secret}\n{seen}");
     }
     assert_eq!(visit.header("host"), Some(&*format!("workbench{}", stage.of.workbench)));
@@ -122,24 +123,30 @@ async fn a_client_that_does_not_read_stops_the_desktop() {
     }
     drop(reply);
     let mut rest = Vec::new();
-    assert_eq!(visit.stream.read_to_end(&mut rest).await.unwrap_or_default(), 0, "the desktop learns that nobody waits");
+    assert_eq!(
+        visit.stream.read_to_end(&mut rest).await.unwrap_or_default(),
+        0,
+        "the desktop learns that nobody waits"
+    );
 }
 
 #[tokio::test]
 async fn redirects_lead_to_the_desktop_only() {
     let stage = Stage::new().await;
-    for (location, want) in [
-        ("/index.html?a=b", Some("./../index.html?a=b")),
-        ("https://evil.example/", None),
-        ("//evil.example/", None),
-    ] {
+    for (location, want) in
+        [("/index.html?a=b", Some("./../index.html?a=b")), ("https://evil.example/", None), ("//evil.example/", None)]
+    {
         let (reply, ()) = tokio::join!(stage.get("/a/b").send(), async {
             let mut visit = stage.visit().await;
             visit.answer(&format!("302 Found\r\nLocation: {location}"), "").await;
         });
         let reply = reply.unwrap();
         let got = reply.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
-        assert_eq!((reply.status().as_u16(), got.as_deref()), (if want.is_some() { 302 } else { 503 }, want), "{location}");
+        assert_eq!(
+            (reply.status().as_u16(), got.as_deref()),
+            (if want.is_some() { 302 } else { 503 }, want),
+            "{location}"
+        );
     }
     let reply = stage.get("?a=b").send().await.unwrap();
     assert_eq!((reply.status().as_u16(), &reply.headers()["location"]), (308, &"stream/?a=b".parse().unwrap()));
@@ -152,7 +159,9 @@ async fn a_desktop_that_is_not_there_says_so_and_looks_again() {
     let page = stage.get("/").header("sec-fetch-mode", "navigate").send().await.unwrap();
     assert_eq!((page.status().as_u16(), &page.headers()["retry-after"]), (503, &"2".parse().unwrap()));
     let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
-    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !page.headers().contains_key("x-frame-options"));
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'sha256-") && !page.headers().contains_key("x-frame-options")
+    );
     let html = page.text().await.unwrap();
     assert!(html.contains("<meta http-equiv=\"refresh\" content=\"2\">") && html.contains("desk: Waiting"), "{html}");
 

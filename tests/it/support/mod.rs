@@ -2,6 +2,8 @@
 //! the contract by reflection, generated files.
 
 pub mod binary;
+#[allow(dead_code, reason = "a harness also offers what the next test needs")]
+pub mod chromium;
 pub mod contract;
 pub mod golden;
 pub mod postgres;

@@ -21,6 +21,7 @@ use chorus::{
         db::{Db, Json, fold, sql},
         desktops::Desktops,
         error,
+        pipeline::Shared,
         random::{Random, SeededRandom},
         reconcile::Reconciler,
         runtime::{SharedRuntime, none::Nothing},
@@ -236,6 +237,11 @@ impl TestServer {
     /// The streams of desktops.
     pub fn streams(&self) -> &Streams {
         self.server.streams()
+    }
+
+    /// What its calls share.
+    pub fn shared(&self) -> &Shared {
+        self.server.shared()
     }
 
     /// The address of the HTTP listener.

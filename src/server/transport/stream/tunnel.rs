@@ -8,8 +8,10 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::Poll,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,18 +39,37 @@ const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Buffers that tunnels take while bytes flow.
 #[derive(Debug, Default)]
-pub struct Pool(Mutex<Vec<Box<[u8]>>>);
+pub struct Pool {
+    kept: Mutex<Vec<Box<[u8]>>>,
+    lent: AtomicUsize,
+}
+
+/// A buffer that goes back by itself.
+struct Lent<'a> {
+    pool: &'a Pool,
+    bytes: Box<[u8]>,
+}
 
 impl Pool {
-    fn take(&self) -> Box<[u8]> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice())
+    fn lend(&self) -> Lent<'_> {
+        self.lent.fetch_add(1, Ordering::Relaxed);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Lent { pool: self, bytes: kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice()) }
     }
 
-    fn give(&self, buffer: Box<[u8]>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// How many buffers are in use.
+    #[cfg(test)]
+    fn lent(&self) -> usize {
+        self.lent.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.pool.lent.fetch_sub(1, Ordering::Relaxed);
+        let mut kept = self.pool.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT {
-            kept.push(buffer);
+            kept.push(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -157,9 +178,8 @@ async fn one_way(
 ) -> io::Result<()> {
     loop {
         let (buffer, count) = read(&mut from, &context.pool).await?;
-        let outcome = write(to, &buffer[..count], &context.meter, &mut moved).await;
-        context.pool.give(buffer);
-        outcome?;
+        write(to, &buffer.bytes[..count], &context.meter, &mut moved).await?;
+        drop(buffer);
         if count == 0 {
             return to.shutdown().await;
         }
@@ -167,23 +187,13 @@ async fn one_way(
 }
 
 /// Reads what there is. While there is nothing it holds no buffer.
-async fn read(from: &mut (impl AsyncRead + Unpin), pool: &Pool) -> io::Result<(Box<[u8]>, usize)> {
+async fn read<'a>(from: &mut (impl AsyncRead + Unpin), pool: &'a Pool) -> io::Result<(Lent<'a>, usize)> {
     poll_fn(|cx| {
-        let mut buffer = pool.take();
-        let mut into = ReadBuf::new(&mut buffer);
+        let mut buffer = pool.lend();
+        let mut into = ReadBuf::new(&mut buffer.bytes);
         let polled = Pin::new(&mut *from).poll_read(cx, &mut into);
         let count = into.filled().len();
-        match polled {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok((buffer, count))),
-            Poll::Ready(Err(error)) => {
-                pool.give(buffer);
-                Poll::Ready(Err(error))
-            }
-            Poll::Pending => {
-                pool.give(buffer);
-                Poll::Pending
-            }
-        }
+        polled.map_ok(|()| (buffer, count))
     })
     .await
 }
@@ -277,10 +287,10 @@ mod tests {
         let mine = context.clone();
         let running = tokio::spawn(async move { run(near, far, &mine, &End::default()).await });
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(context.pool.0.lock().unwrap().len(), 1, "one for both ways, and it was given back");
+        assert_eq!(context.pool.lent(), 0);
         desktop.write_all(&vec![7; 1 << 20]).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(context.pool.0.lock().unwrap().len(), 0);
+        assert_eq!(context.pool.lent(), 1);
         assert!(timeout(Duration::from_secs(1), desktop.write_all(&vec![7; 1 << 20])).await.is_err(), "it waits");
         running.abort();
     }
