@@ -34,7 +34,12 @@ use super::{
     random::Random,
     reconcile::{self, Reconciler},
     runtime::{self, SharedRuntime},
-    services::{self, Base, feed::Feed, users},
+    services::{
+        self, Base,
+        feed::Feed,
+        users,
+        workbenches::{self, Visit},
+    },
     telemetry::{Connections, Metrics},
     transport::{
         self, Transports,
@@ -185,7 +190,7 @@ impl Server {
             base.config.clone(),
             base.runtime.clone(),
             origins.clone(),
-            Arc::new(|_, _| Box::pin(async { Ok(()) })),
+            on_open(&base, &shared),
         );
         let transports = Transports::new(transport::Parts {
             services: services::routes(&Gate::new(shared.clone()), &base, started),
@@ -287,6 +292,20 @@ async fn open(config: &Config) -> Result<Db> {
         bail!("the database is not current and `migrate` is off; run `chorus migrate`");
     }
     Ok(db)
+}
+
+/// Opening the page of a desktop counts as use, and starts one that was stopped for idleness.
+fn on_open(base: &Base, shared: &Arc<Shared>) -> stream::OnOpen {
+    let (base, shared) = (base.clone(), shared.clone());
+    Arc::new(move |by, id| {
+        let (base, shared) = (base.clone(), shared.clone());
+        Box::pin(async move {
+            let call = by.call();
+            let visit =
+                Visit { caller: by.caller(), request_id: &call.request_id, address: call.address, now: call.now };
+            workbenches::opened(&base, &shared, &visit, id).await
+        })
+    })
 }
 
 /// Pages that are not of the API.

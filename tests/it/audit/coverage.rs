@@ -190,6 +190,11 @@ const FIXTURES: &[Fixture] = &[
         "@workbench @workspace workbench_id workbench_name workspace_id",
     ),
     fixture(
+        "WorkbenchService/CreateStreamTicket",
+        |s| json!({"id": s.workbench}),
+        "@workbench @workspace workbench_id workbench_name workspace_id",
+    ),
+    fixture(
         "WorkbenchService/StopWorkbench",
         |s| json!({"id": s.workbench}),
         "@workbench @workspace workbench_id workbench_name workspace_id",

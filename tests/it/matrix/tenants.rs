@@ -184,6 +184,11 @@ const ASKS: &[Ask] = &[
         request: |t, _| json!({"id": t.workbench}),
         answer: Answer::NotFound,
     },
+    Ask {
+        rpc: "WorkbenchService/CreateStreamTicket",
+        request: |t, _| json!({"id": t.workbench}),
+        answer: Answer::NotFound,
+    },
     Ask { rpc: "WorkbenchService/StopWorkbench", request: |t, _| json!({"id": t.workbench}), answer: Answer::NotFound },
     Ask {
         rpc: "WorkbenchService/StartWorkbench",

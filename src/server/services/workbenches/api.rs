@@ -90,6 +90,15 @@ impl WorkbenchHandlers for Workbenches {
         Ok(v1::DeleteWorkbenchReply { result: Some(result) })
     }
 
+    async fn create_stream_ticket(
+        &self,
+        call: Authorized,
+        request: v1::CreateStreamTicketRequest,
+    ) -> Result<v1::CreateStreamTicketReply> {
+        let result = self.create_ticket(&call, row_id(request.id, "workbench")?).await?;
+        Ok(v1::CreateStreamTicketReply { result: Some(result) })
+    }
+
     async fn stop_workbench(
         &self,
         call: Authorized,

@@ -24,6 +24,7 @@ mod idle;
 mod members;
 mod opening;
 mod store;
+mod ticket;
 
 use chrono::{DateTime, Utc};
 

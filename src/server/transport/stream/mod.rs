@@ -287,7 +287,7 @@ impl Inner {
     ) -> Result<Response, Notice> {
         let id = asked.route.workbench;
         let authorized = desktop::admit(call, caller, id)?;
-        if asked.as_page {
+        if asked.as_page && !call.only_looks {
             (self.on_open)(authorized, id).await?;
         }
         // before anything is read, so that no end is missed
