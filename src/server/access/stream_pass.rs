@@ -91,6 +91,7 @@ pub async fn ticket(
 ) -> Result<Fresh> {
     let maker = match by.credential() {
         Credential::Session { id, .. } => Maker::Session(id.to_string()),
+        Credential::Kiosk(kiosk) => Maker::Session(kiosk.session.to_string()),
         Credential::Token(token) => Maker::Token(token.public_id.to_string()),
         Credential::Visitor => return Err(Error::internal("a visitor makes no tickets")),
     };

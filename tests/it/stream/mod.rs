@@ -28,6 +28,7 @@ struct Stage {
     member: Person,
     of: WorkbenchRef,
     visits: Mutex<UnboundedReceiver<(WorkbenchRef, DuplexStream)>>,
+    database: Database,
 }
 
 /// A connection that reached the desktop.
@@ -48,8 +49,6 @@ impl Stage {
         let database = Database::sqlite();
         let db = database.open().await;
         db.migrate().await.unwrap();
-        // the file goes with the process; the server has it open until then
-        std::mem::forget(database);
         let runtime = Scripted::default();
         let server = TestServer::with_runtime(db, settings, Arc::new(runtime.clone())).await;
         let workspace = server.workspace(&server.admin, "lab").await;
@@ -57,7 +56,7 @@ impl Stage {
         let of = WorkbenchRef { workspace, workbench };
         let member = server.person("mia", &[("WorkbenchMember", &[("workbench", &workbench.to_string())])]).await;
         let visits = Mutex::new(runtime.listen());
-        let stage = Self { server, runtime, member, of, visits };
+        let stage = Self { server, runtime, member, of, visits, database };
         stage.start(of);
         stage
     }

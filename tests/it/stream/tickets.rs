@@ -82,7 +82,7 @@ async fn a_ticket_is_good_once_in_time_and_for_its_desktop() {
         let request = stage.server.request(Method::GET, &stage.path(&format!("/?ticket={ticket}")));
         let reply = Reply::read(request.send().await.unwrap()).await;
         assert!(!reply.headers.contains_key("set-cookie"));
-        assert!(!reply.body.to_string().contains(ticket), "{}", reply.body);
+        assert!(ticket.is_empty() || !reply.body.to_string().contains(ticket), "{}", reply.body);
         (reply.status, reply.reason().to_owned())
     };
     let invalid = (401, "TICKET_INVALID".to_owned());

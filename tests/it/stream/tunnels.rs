@@ -104,6 +104,29 @@ async fn a_tunnel_ends_with_the_session() {
 }
 
 #[tokio::test]
+async fn whoever_works_in_a_desktop_stays_signed_in() {
+    let stage = Stage::new().await;
+    let (mut socket, mut visit) = stage.tunnel().await;
+    let key = frame(BINARY, b"P\0\0\0\0\0\0\x12l10:key-actioni7ee");
+    for _ in 0..2 {
+        stage.server.clock.advance(TimeDelta::hours(7));
+        socket.stream.write_all(&key).await.unwrap();
+        visit.read(key.len()).await;
+        soon(async {
+            let seen = async || -> DateTime<Utc> {
+                let row = sql("SELECT max(last_seen_at) FROM sessions WHERE user_id = $1").bind(stage.member.id);
+                row.one::<(DateTime<Utc>,)>(&stage.server.db).await.unwrap().0
+            };
+            while seen().await < stage.server.clock.now() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(stage.server.streams().open(), 1, "14 hours later, with a session that ends after 12 without use");
+}
+
+#[tokio::test]
 async fn a_tunnel_ends_with_the_role() {
     let end = ended_by(async |stage| {
         let mut tx = stage.server.db.transaction().await.unwrap();
@@ -151,13 +174,17 @@ async fn a_stop_closes_tunnels_and_stores_what_was_counted() {
     visit.read(key.len()).await;
     visit.stream.write_all(&[0x82, 2, 7, 7]).await.unwrap();
     assert_eq!(socket.next().await, Some((BINARY, vec![7, 7])));
-    let (db, now) = (stage.server.db.clone(), stage.server.clock.now());
-    let stopping = tokio::spawn(async move { soon(stage.server.stop()).await });
+    let typed = stage.server.clock.now();
+    let (server, database) = (stage.server, stage.database);
+    let stopping = tokio::spawn(async move { drop(soon(server.stop()).await) });
     assert_eq!(socket.next().await, Some((CLOSE, b"\x03\xe9SERVER_STOPPING".to_vec())));
     assert_eq!(socket.next().await, None);
-    drop(stopping.await.unwrap());
-    drop(db);
-    let _ = now;
+    stopping.await.unwrap();
+    let stored: (i64, i64, DateTime<Utc>) = sql("SELECT accessed_count, streamed_bytes, active_at FROM workbenches")
+        .one(&database.open().await)
+        .await
+        .unwrap();
+    assert_eq!(stored, (1, key.len() as i64 + 4, typed));
 }
 
 #[tokio::test]
@@ -175,7 +202,7 @@ async fn use_is_counted_and_only_people_keep_a_desktop_awake() {
     stage.server.clock.advance(TimeDelta::minutes(5));
     let opened = stage.server.clock.now();
     let (mut socket, mut visit) = stage.tunnel().await;
-    let ping = frame(BINARY, b"P\0\0\0\0\0\0\x0al4:pingi7ee");
+    let ping = frame(BINARY, b"P\0\0\0\0\0\0\x0bl4:pingi7ee");
     socket.stream.write_all(&ping).await.unwrap();
     visit.read(ping.len()).await;
     assert_eq!(read().await, (1, ping.len() as i64, Some(opened), created), "a page that is left open is idle");

@@ -8,7 +8,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,7 @@ use crate::server::{
     access::{
         caller::{Caller, Credential},
         catalogue::{Dimension, Permission},
+        stream_pass::Maker,
     },
     db::{Db, sql},
     desktops,
@@ -67,6 +71,8 @@ impl Why {
 pub struct End {
     token: CancellationToken,
     why: OnceLock<Why>,
+    /// Somebody did something in one of the desktops since the last look.
+    used: AtomicBool,
 }
 
 impl End {
@@ -78,6 +84,11 @@ impl End {
     #[cfg(test)]
     pub(super) fn come_for_tests(&self, why: Why) {
         self.come(why);
+    }
+
+    /// Somebody does something: that is use of the session as well.
+    pub fn put_off(&self) {
+        self.used.store(true, Ordering::Relaxed);
     }
 
     /// Waits for it.
@@ -167,6 +178,7 @@ impl Open {
         let place = place.map_err(|_| full("This server has as many streams open as it takes. Try again later."))?;
         let (credential, is_token) = match caller.credential() {
             Credential::Session { id, .. } => (id.clone(), false),
+            Credential::Kiosk(kiosk) => (kiosk.session.clone(), false),
             Credential::Token(token) => (token.public_id.clone(), true),
             Credential::Visitor => return Err(Error::internal("a visitor has no streams")),
         };
@@ -236,7 +248,12 @@ impl Open {
     async fn look_at(&self, groups: &[(i64, Arc<Caller>, Arc<End>)], looked: &mut Looked) -> Result<()> {
         let now = self.shared.clock.now();
         for (workbench, caller, end) in groups {
-            let may = match self.shared.sessions.again(caller, now).await {
+            let used = caller.session().filter(|_| end.used.swap(false, Ordering::Relaxed));
+            let found = match used {
+                Some(session) => self.shared.sessions.behind(&Maker::Session(session.to_string()), None, now).await,
+                None => self.shared.sessions.again(caller, now).await,
+            };
+            let may = match found {
                 Ok(caller) => caller.may(Permission::StreamWorkbench, Some((Dimension::Workbench, *workbench))),
                 Err(error) if error.kind() == Kind::Unauthenticated => false,
                 Err(error) => return Err(error),

@@ -124,6 +124,7 @@ where
             up.follow(bytes, |piece: Piece<'_>| used |= input.look(piece));
             if used {
                 context.meter.input(context.clock.now());
+                end.put_off();
             }
         };
         let received = |bytes: &[u8]| {
