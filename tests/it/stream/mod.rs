@@ -1,6 +1,7 @@
 //! The stream proxy between a client that shows every byte and a desktop that does what a test wants.
 
 mod access;
+mod browser;
 mod proxy;
 mod tickets;
 mod tunnels;
