@@ -189,6 +189,17 @@ fn request(rpc: &Rpc, random: &mut StdRng, number: usize) -> DynamicMessage {
             (Kind::String, "scope") => Value::String("platform".to_owned()),
             (Kind::String, "permissions") => Value::List(vec![Value::String("listUsers".to_owned())]),
             (Kind::String, "role_name") => Value::String("WorkspaceMember".to_owned()),
+            (Kind::String, "docker_image_name") => Value::String("apps/editor".to_owned()),
+            (Kind::String, "docker_image_tag") => Value::String("1.2".to_owned()),
+            (Kind::Message(app), "apps") => {
+                let mut app = DynamicMessage::new(app);
+                for (name, text) in
+                    [("name", "Editor"), ("docker_image_name", "apps/editor"), ("docker_image_tag", "1.2")]
+                {
+                    app.set_field_by_name(name, Value::String(text.to_owned()));
+                }
+                Value::List(vec![Value::Message(app)])
+            }
             (Kind::String, _) => Value::String(format!("Atlas {}", random.random_range(0..1000))),
             (Kind::Message(scope), "scopes") => {
                 let mut scope = DynamicMessage::new(scope);
