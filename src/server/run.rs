@@ -33,9 +33,10 @@ use super::{
     pipeline::{Gate, Shared},
     random::Random,
     reconcile::{self, Reconciler},
-    runtime::{self, SharedRuntime},
+    runtime::{self, Runtime, SharedRuntime},
     services::{
         self, Base,
+        apps::starter::{self, Starter},
         feed::Feed,
         users,
         workbenches::{self, Visit},
@@ -182,6 +183,10 @@ impl Server {
         let stop = CancellationToken::new();
         let feed = Arc::new(Feed::new(db.clone(), shared.desktops.listen(), stop.clone()));
         let base = Base { db: db.clone(), config: Arc::new(config), runtime, feed };
+        let added = starter::seed(&db, visitors, &starters(&*base.runtime), started).await?;
+        if added > 0 {
+            tracing::info!(target: "chorus", added, "the catalogue begins with what is installed on this host");
+        }
         let origins =
             Origins::new(base.config.cors_origins.iter().map(|o| o.as_str().to_owned()), Own::of(&base.config));
         let streams = Streams::new(
@@ -282,6 +287,22 @@ impl Server {
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit that it was built from, if the build knew (`CHORUS_COMMIT`).
 pub const COMMIT: Option<&str> = option_env!("CHORUS_COMMIT");
+
+/// The apps with which the catalogue begins: where desktops are processes of this host, what is installed here.
+fn starters(runtime: &dyn Runtime) -> Vec<Starter> {
+    match runtime.name() {
+        #[cfg(target_os = "linux")]
+        "local" => {
+            let starter = |app: runtime::local::apps::Known| Starter {
+                image: app.image,
+                name: app.name,
+                description: app.description,
+            };
+            runtime::local::apps::installed().into_iter().map(starter).collect()
+        }
+        _ => Vec::new(),
+    }
+}
 
 async fn open(config: &Config) -> Result<Db> {
     let options = db::Options { max_connections: config.database_max_connections, ..db::Options::default() };
