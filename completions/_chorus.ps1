@@ -518,7 +518,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         'chorus;user;list' {
             [CompletionResult]::new('--search', '--search', [CompletionResultType]::ParameterName, 'Only users whose names contain this text')
             [CompletionResult]::new('--workspace', '--workspace', [CompletionResultType]::ParameterName, 'Only members of this workspace; may be repeated')
-            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Only members of this workbench; may be repeated')
+            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Only members of this workbench: id, name, or WORKSPACE/NAME; may be repeated')
             [CompletionResult]::new('--id', '--id', [CompletionResultType]::ParameterName, 'Only the user with this id; may be repeated')
             [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Field to sort by')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
@@ -830,7 +830,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         }
         'chorus;role;grant' {
             [CompletionResult]::new('--workspace', '--workspace', [CompletionResultType]::ParameterName, 'Workspace in which the role applies, by id or name')
-            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Workbench in which the role applies')
+            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Workbench in which the role applies, by id, name, or WORKSPACE/NAME')
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('--token-file', '--token-file', [CompletionResultType]::ParameterName, 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN')
@@ -849,7 +849,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
         }
         'chorus;role;revoke' {
             [CompletionResult]::new('--workspace', '--workspace', [CompletionResultType]::ParameterName, 'Workspace in which the role applies, by id or name')
-            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Workbench in which the role applies')
+            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Workbench in which the role applies, by id, name, or WORKSPACE/NAME')
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile to use instead of the current one; else the variable CHORUS_PROFILE')
             [CompletionResult]::new('--token-file', '--token-file', [CompletionResultType]::ParameterName, 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN')
@@ -1839,7 +1839,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--actor', '--actor', [CompletionResultType]::ParameterName, 'Only what this user did: the id, the user name as the records show it, or @me')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only what was done to this user: id, user name, or @me')
             [CompletionResult]::new('--workspace', '--workspace', [CompletionResultType]::ParameterName, 'Only what was done to this workspace: id or name')
-            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Only what was done to this workbench')
+            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Only what was done to this workbench: id, name, or WORKSPACE/NAME')
             [CompletionResult]::new('--action', '--action', [CompletionResultType]::ParameterName, 'Only this action, such as CreateWorkspace')
             [CompletionResult]::new('--outcome', '--outcome', [CompletionResultType]::ParameterName, 'Only calls that ended like this')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show at most this many')
@@ -1864,7 +1864,7 @@ Register-ArgumentCompleter -Native -CommandName 'chorus' -ScriptBlock {
             [CompletionResult]::new('--actor', '--actor', [CompletionResultType]::ParameterName, 'Only what this user did: the id, the user name as the records show it, or @me')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only what was done to this user: id, user name, or @me')
             [CompletionResult]::new('--workspace', '--workspace', [CompletionResultType]::ParameterName, 'Only what was done to this workspace: id or name')
-            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Only what was done to this workbench')
+            [CompletionResult]::new('--workbench', '--workbench', [CompletionResultType]::ParameterName, 'Only what was done to this workbench: id, name, or WORKSPACE/NAME')
             [CompletionResult]::new('--action', '--action', [CompletionResultType]::ParameterName, 'Only this action, such as CreateWorkspace')
             [CompletionResult]::new('--outcome', '--outcome', [CompletionResultType]::ParameterName, 'Only calls that ended like this')
             [CompletionResult]::new('--after', '--after', [CompletionResultType]::ParameterName, 'Only records after the one with this id: go on where an earlier export ended')

@@ -495,7 +495,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         &'chorus;user;list'= {
             cand --search 'Only users whose names contain this text'
             cand --workspace 'Only members of this workspace; may be repeated'
-            cand --workbench 'Only members of this workbench; may be repeated'
+            cand --workbench 'Only members of this workbench: id, name, or WORKSPACE/NAME; may be repeated'
             cand --id 'Only the user with this id; may be repeated'
             cand --sort 'Field to sort by'
             cand --limit 'Show at most this many'
@@ -789,7 +789,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         }
         &'chorus;role;grant'= {
             cand --workspace 'Workspace in which the role applies, by id or name'
-            cand --workbench 'Workbench in which the role applies'
+            cand --workbench 'Workbench in which the role applies, by id, name, or WORKSPACE/NAME'
             cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
             cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand --token-file 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN'
@@ -807,7 +807,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
         }
         &'chorus;role;revoke'= {
             cand --workspace 'Workspace in which the role applies, by id or name'
-            cand --workbench 'Workbench in which the role applies'
+            cand --workbench 'Workbench in which the role applies, by id, name, or WORKSPACE/NAME'
             cand --server 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER'
             cand --profile 'Profile to use instead of the current one; else the variable CHORUS_PROFILE'
             cand --token-file 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN'
@@ -1745,7 +1745,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --actor 'Only what this user did: the id, the user name as the records show it, or @me'
             cand --user 'Only what was done to this user: id, user name, or @me'
             cand --workspace 'Only what was done to this workspace: id or name'
-            cand --workbench 'Only what was done to this workbench'
+            cand --workbench 'Only what was done to this workbench: id, name, or WORKSPACE/NAME'
             cand --action 'Only this action, such as CreateWorkspace'
             cand --outcome 'Only calls that ended like this'
             cand --limit 'Show at most this many'
@@ -1769,7 +1769,7 @@ set edit:completion:arg-completer[chorus] = {|@words|
             cand --actor 'Only what this user did: the id, the user name as the records show it, or @me'
             cand --user 'Only what was done to this user: id, user name, or @me'
             cand --workspace 'Only what was done to this workspace: id or name'
-            cand --workbench 'Only what was done to this workbench'
+            cand --workbench 'Only what was done to this workbench: id, name, or WORKSPACE/NAME'
             cand --action 'Only this action, such as CreateWorkspace'
             cand --outcome 'Only calls that ended like this'
             cand --after 'Only records after the one with this id: go on where an earlier export ended'

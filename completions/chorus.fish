@@ -466,7 +466,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_
 complete -c chorus -n "__fish_chorus_using_subcommand user; and not __fish_seen_subcommand_from list get create create-service update delete disable enable reset-password" -f -a "reset-password" -d 'Give a user a temporary password, and turn the second factor off'
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l search -d 'Only users whose names contain this text' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l workspace -d 'Only members of this workspace; may be repeated' -r
-complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l workbench -d 'Only members of this workbench; may be repeated' -r
+complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l workbench -d 'Only members of this workbench: id, name, or WORKSPACE/NAME; may be repeated' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l id -d 'Only the user with this id; may be repeated' -r
 complete -c chorus -n "__fish_chorus_using_subcommand user; and __fish_seen_subcommand_from list" -l sort -d 'Field to sort by' -r -f -a "id\t''
 username\t''
@@ -770,7 +770,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from permissions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l workspace -d 'Workspace in which the role applies, by id or name' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l workbench -d 'Workbench in which the role applies' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l workbench -d 'Workbench in which the role applies, by id, name, or WORKSPACE/NAME' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
@@ -788,7 +788,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subc
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -s v -l verbose -d 'Say which calls are made; twice: with what they ask for. Never shows secrets'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from grant" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l workspace -d 'Workspace in which the role applies, by id or name' -r
-complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l workbench -d 'Workbench in which the role applies' -r
+complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l workbench -d 'Workbench in which the role applies, by id, name, or WORKSPACE/NAME' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l server -d 'Address of the server, http://host:port (on this machine) or https://host:port; else the variable CHORUS_SERVER' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l profile -d 'Profile to use instead of the current one; else the variable CHORUS_PROFILE' -r
 complete -c chorus -n "__fish_chorus_using_subcommand role; and __fish_seen_subcommand_from revoke" -l token-file -d 'File with an API token to use instead of the sign-in; only you may be able to read it. Goes before CHORUS_TOKEN' -r -F
@@ -1580,7 +1580,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_sub
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l actor -d 'Only what this user did: the id, the user name as the records show it, or @me' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only what was done to this user: id, user name, or @me' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l workspace -d 'Only what was done to this workspace: id or name' -r
-complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l workbench -d 'Only what was done to this workbench' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l workbench -d 'Only what was done to this workbench: id, name, or WORKSPACE/NAME' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l action -d 'Only this action, such as CreateWorkspace' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from list" -l outcome -d 'Only calls that ended like this' -r -f -a "ok\t'It was done'
 refused\t'The caller may not'
@@ -1606,7 +1606,7 @@ complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_sub
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l actor -d 'Only what this user did: the id, the user name as the records show it, or @me' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l user -d 'Only what was done to this user: id, user name, or @me' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l workspace -d 'Only what was done to this workspace: id or name' -r
-complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l workbench -d 'Only what was done to this workbench' -r
+complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l workbench -d 'Only what was done to this workbench: id, name, or WORKSPACE/NAME' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l action -d 'Only this action, such as CreateWorkspace' -r
 complete -c chorus -n "__fish_chorus_using_subcommand audit; and __fish_seen_subcommand_from export" -l outcome -d 'Only calls that ended like this' -r -f -a "ok\t'It was done'
 refused\t'The caller may not'

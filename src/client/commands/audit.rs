@@ -84,9 +84,9 @@ pub struct Conditions {
     /// Only what was done to this workspace: id or name
     #[arg(long, value_name = "WORKSPACE")]
     workspace: Option<Reference>,
-    /// Only what was done to this workbench
-    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
-    workbench: Option<u64>,
+    /// Only what was done to this workbench: id, name, or WORKSPACE/NAME
+    #[arg(long, value_name = "WORKBENCH")]
+    workbench: Option<Reference>,
     /// Only this action, such as CreateWorkspace
     #[arg(long, value_name = "NAME")]
     action: Option<String>,
@@ -185,12 +185,14 @@ impl Conditions {
             action: self.action.unwrap_or_default(),
             from_time: self.since.map(|since| since.timestamp(now)),
             to_time: self.until.map(|until| until.timestamp(now)),
-            workbench_id: self.workbench.unwrap_or_default(),
             outcome: self.outcome.map_or(AuditOutcome::Unspecified, AuditOutcome::from).into(),
             ..AuditFilter::default()
         };
         if let Some(workspace) = &self.workspace {
             filter.workspace_id = resolve::workspace(session, workspace).await?;
+        }
+        if let Some(workbench) = &self.workbench {
+            filter.workbench_id = resolve::workbench_id(session, workbench, None).await?;
         }
         match &self.user {
             Some(Reference::Me) => filter.user_id = me.id,

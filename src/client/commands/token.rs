@@ -228,8 +228,10 @@ impl Scope {
                 (_, Place::Everywhere) => "*".to_owned(),
                 ("workspace", Place::Named(workspace)) => resolve::workspace(session, workspace).await?.to_string(),
                 ("user", Place::Named(user)) => resolve::user(session, user).await?.to_string(),
+                ("workbench", Place::Named(workbench)) => {
+                    resolve::workbench_id(session, workbench, None).await?.to_string()
+                }
                 (_, Place::Named(Reference::Id(id))) => id.to_string(),
-                ("workbench", Place::Named(_)) => return Err(Error::usage("a workbench is named by its id")),
                 (other, Place::Named(_)) => {
                     let text = format!("a permission is not confined to a {other}: use workspace, workbench or user");
                     return Err(Error::usage(text));

@@ -72,9 +72,9 @@ pub struct List {
     /// Only members of this workspace; may be repeated
     #[arg(long, value_name = "WORKSPACE")]
     workspace: Vec<Reference>,
-    /// Only members of this workbench; may be repeated
-    #[arg(long, value_name = "ID")]
-    workbench: Vec<u64>,
+    /// Only members of this workbench: id, name, or WORKSPACE/NAME; may be repeated
+    #[arg(long, value_name = "WORKBENCH")]
+    workbench: Vec<Reference>,
     /// Only the user with this id; may be repeated
     #[arg(long, value_name = "ID")]
     id: Vec<u64>,
@@ -235,10 +235,14 @@ impl List {
         for workspace in &self.workspace {
             workspace_ids.push(resolve::workspace(session, workspace).await?);
         }
+        let mut workbench_ids = Vec::new();
+        for workbench in &self.workbench {
+            workbench_ids.push(resolve::workbench_id(session, workbench, None).await?);
+        }
         let filter = UserFilter {
             ids_in: self.id,
             workspace_ids,
-            workbench_ids: self.workbench,
+            workbench_ids,
             search: self.search.filter(|text| !text.is_empty()),
             ..UserFilter::default()
         };

@@ -15,6 +15,7 @@ use crate::support::{
 };
 
 mod desktops;
+mod waiting;
 
 fn signed_in(server: &Server) -> Shell {
     let mut shell = Shell::new(&server.grpc);

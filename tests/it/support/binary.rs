@@ -3,9 +3,9 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, LazyLock, Mutex},
     thread,
 };
@@ -155,6 +155,46 @@ pub struct Shell {
     transcript: String,
 }
 
+/// A command that goes on.
+pub struct Running {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Running {
+    /// The next line on standard error.
+    pub fn told(&mut self) -> String {
+        line(&mut self.stderr)
+    }
+
+    /// The next line on standard output.
+    pub fn printed(&mut self) -> String {
+        line(&mut self.stdout)
+    }
+
+    /// Presses Ctrl-C.
+    pub fn interrupt(&self) {
+        let sent = Command::new("kill").arg("-INT").arg(self.process.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the end; what was not read yet is the answer.
+    pub fn end(mut self) -> Answer {
+        let mut answer = Answer { stdout: String::new(), stderr: String::new(), code: 0 };
+        self.stderr.read_to_string(&mut answer.stderr).unwrap();
+        self.stdout.read_to_string(&mut answer.stdout).unwrap();
+        answer.code = self.process.wait().unwrap().code().unwrap();
+        answer
+    }
+}
+
+fn line(from: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
 /// What a command answered.
 pub struct Answer {
     /// Standard output.
@@ -203,6 +243,20 @@ impl Shell {
         };
         self.record(line, &answer);
         answer
+    }
+
+    /// Starts a command that goes on while the test does something else.
+    pub fn start(&self, line: &str) -> Running {
+        self.start_command(self.command(line))
+    }
+
+    /// The same for a command whose surroundings the test changed.
+    pub fn start_command(&self, mut command: Command) -> Running {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        Running { process, stdout, stderr }
     }
 
     /// What was typed and answered, with everything that differs from run to run replaced.

@@ -26,7 +26,7 @@ use crate::{
 Examples:
   chorus role grant ada WorkspaceMember --workspace genomics
   chorus role grant ada PlatformUserManager
-  chorus role grant ada WorkbenchViewer --workbench 12")]
+  chorus role grant ada WorkbenchViewer --workbench genomics/desk")]
 pub struct Grant {
     /// Id or user name
     user: Reference,
@@ -60,9 +60,9 @@ struct Place {
     /// The role applies in every workspace
     #[arg(long)]
     all_workspaces: bool,
-    /// Workbench in which the role applies
-    #[arg(long, value_name = "ID", conflicts_with = "all_workbenches")]
-    workbench: Option<u64>,
+    /// Workbench in which the role applies, by id, name, or WORKSPACE/NAME
+    #[arg(long, value_name = "WORKBENCH", conflicts_with = "all_workbenches")]
+    workbench: Option<Reference>,
     /// The role applies in every workbench
     #[arg(long)]
     all_workbenches: bool,
@@ -78,8 +78,9 @@ impl Place {
         if let Some(workspace) = &self.workspace {
             context.insert("workspace".to_owned(), resolve::workspace(session, workspace).await?.to_string());
         }
-        if let Some(workbench) = self.workbench {
-            context.insert("workbench".to_owned(), workbench.to_string());
+        if let Some(workbench) = &self.workbench {
+            let id = resolve::workbench_id(session, workbench, None).await?;
+            context.insert("workbench".to_owned(), id.to_string());
         }
         for (all, dimension) in [(self.all_workspaces, "workspace"), (self.all_workbenches, "workbench")] {
             if all {
