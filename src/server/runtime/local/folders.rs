@@ -10,6 +10,7 @@
 //! - folders above those of the desktops' user belong to the server, so no desktop can put something else in their place;
 //! - nothing of this is in the data directory when the server runs as root, since desktops, which run as somebody else, must
 //!   not enter it;
+//! - folders are made when they are needed and go with the last one in them;
 //! - paths of sockets fit into the 107 bytes that the system allows, however deep `<files>` is, hence the folder in `/tmp`.
 
 use std::{
@@ -17,9 +18,11 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use anyhow::{Context as _, bail};
+use rustix::fs::Access;
 use sha2::{Digest as _, Sha256};
 
 use super::account::Account;
@@ -40,33 +43,32 @@ pub struct Folders {
     files: PathBuf,
     run: PathBuf,
     account: Account,
+    /// Held by whoever makes a folder in a shared one, or removes a shared one that became empty.
+    changing: Arc<Mutex<()>>,
 }
 
 impl Folders {
-    /// Makes the folders that all desktops share. The files are below `files`.
+    /// The folders of desktops whose files are below `files`. They need not be there yet.
     ///
     /// # Errors
-    /// When that cannot be done; the text says what to do.
+    /// When they cannot be used; the text says what to do.
     pub fn open(files: &Path, account: Account) -> anyhow::Result<Self> {
         let failed = || {
             let files = files.display();
             format!("the folder {files} for the files of desktops cannot be used; name another with --local-dir")
         };
-        shared(files, account).with_context(failed)?;
-        shared(&files.join("workspaces"), account).with_context(failed)?;
-        let files = files.canonicalize().with_context(failed)?;
+        let whole = std::path::absolute(files).with_context(failed)?;
+        let there = whole.ancestors().find(|folder| folder.exists()).with_context(failed)?;
+        let files = there.canonicalize().with_context(failed)?.join(whole.strip_prefix(there)?);
+        rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK).with_context(failed)?;
         if account.foreign {
-            enterable(&files)?;
+            enterable(&there.canonicalize().with_context(failed)?)?;
         }
         let run = run_folder(&files);
-        let failed = || format!("the folder {} for the sockets of desktops cannot be made", run.display());
-        shared(&run, account).with_context(failed)?;
-        // anybody can make a folder in /tmp: one of somebody else, or open to others, is not ours
-        let found = fs::symlink_metadata(&run).with_context(failed)?;
-        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
-            bail!("the folder {} belongs to somebody else or is open to others; remove it", run.display());
+        if fs::symlink_metadata(&run).is_ok() {
+            trusted(&run)?;
         }
-        Ok(Self { files, run, account })
+        Ok(Self { files, run, account, changing: Arc::default() })
     }
 
     /// The folder with the sockets of a desktop.
@@ -94,7 +96,11 @@ impl Folders {
             let (workspace, workbench) = name.split_once('-')?;
             Some(WorkbenchRef { workspace: workspace.parse().ok()?, workbench: workbench.parse().ok()? })
         };
-        let names = fs::read_dir(&self.run)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let entries = match fs::read_dir(&self.run) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
         names.filter_map(|name| name.map(|name| name.to_str().and_then(of)).transpose()).collect()
     }
 
@@ -103,6 +109,9 @@ impl Folders {
     /// # Errors
     /// When they cannot be made.
     pub fn make_workspace(&self, id: i64) -> io::Result<()> {
+        let _changing = self.change();
+        shared(&self.files, self.account)?;
+        shared(&self.files.join("workspaces"), self.account)?;
         shared(&self.workspace(id), self.account)?;
         shared(&self.workspace(id).join("workbenches"), self.account)?;
         self.own(&self.shared_of(id))
@@ -116,6 +125,9 @@ impl Folders {
         self.make_workspace(of.workspace)?;
         self.own(&self.files_of(of))?;
         self.remove_run(of)?;
+        let _changing = self.change();
+        shared(&self.run, self.account)?;
+        trusted(&self.run)?;
         self.own(&self.run_of(of))
     }
 
@@ -124,7 +136,9 @@ impl Folders {
     /// # Errors
     /// When they cannot be removed.
     pub fn remove_run(&self, of: WorkbenchRef) -> io::Result<()> {
-        gone(&self.run_of(of))
+        gone(&self.run_of(of))?;
+        self.remove_empty(&[&self.run]);
+        Ok(())
     }
 
     /// Removes the files of a workbench.
@@ -140,7 +154,21 @@ impl Folders {
     /// # Errors
     /// When they cannot be removed.
     pub fn remove_workspace(&self, id: i64) -> io::Result<()> {
-        gone(&self.workspace(id))
+        gone(&self.workspace(id))?;
+        self.remove_empty(&[&self.files.join("workspaces"), &self.files]);
+        Ok(())
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn remove_empty(&self, folders: &[&Path]) {
+        let _changing = self.change();
+        for folder in folders {
+            // one that is not empty stays, and so does one that is not ours to remove
+            let _ = fs::remove_dir(folder);
+        }
     }
 
     /// A folder of the desktops' user.
@@ -176,6 +204,18 @@ fn make(folder: &Path, mode: u32) -> io::Result<()> {
     }
     // the umask of the server may have taken something away
     fs::set_permissions(folder, fs::Permissions::from_mode(mode))
+}
+
+/// Whether a folder in `/tmp`, where anybody can make one, is ours.
+fn trusted(folder: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(folder)?;
+    match found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0 {
+        true => Ok(()),
+        false => {
+            let text = "belongs to somebody else or is open to others; remove it";
+            Err(io::Error::other(format!("the folder {} {text}", folder.display())))
+        }
+    }
 }
 
 /// Whether other users come so far.
@@ -235,10 +275,10 @@ mod tests {
         folders.remove_files(OF).unwrap();
         folders.remove_files(OF).unwrap();
         assert_eq!(folders.running().unwrap(), []);
-        assert!(folders.shared_of(3).exists());
+        assert!(folders.shared_of(3).exists() && !folders.run.exists());
         folders.remove_workspace(3).unwrap();
-        assert!(!folders.shared_of(3).exists() && place.path().join("precious").exists());
-        fs::remove_dir(&folders.run).unwrap();
+        assert!(!folders.run.exists() && !place.path().join("a/b").exists());
+        assert!(place.path().join("precious").exists());
     }
 
     #[test]
@@ -248,7 +288,6 @@ mod tests {
         let folders = Folders::open(&deep, own()).unwrap();
         let longest = folders.run_of(WorkbenchRef { workspace: i64::MAX, workbench: i64::MAX }).join(CONTROL);
         assert!(longest.as_os_str().len() + "4294967295".len() <= MAX_SOCKET_PATH, "{}", longest.display());
-        fs::remove_dir(&folders.run).unwrap();
     }
 
     #[test]
@@ -261,6 +300,11 @@ mod tests {
         fs::remove_file(&run).unwrap();
         make(&run, 0o777).unwrap();
         assert!(Folders::open(place.path(), own()).is_err());
+        // also when it came after the start
+        fs::remove_dir(&run).unwrap();
+        let folders = Folders::open(place.path(), own()).unwrap();
+        make(&run, 0o777).unwrap();
+        assert!(folders.make_workbench(OF).is_err());
         fs::remove_dir(&run).unwrap();
     }
 

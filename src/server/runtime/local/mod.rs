@@ -193,9 +193,13 @@ impl Inner {
 
     /// Watches the supervisor of a workbench; false when there is none.
     async fn find(self: &Arc<Self>, of: WorkbenchRef, held: &mut Held) -> bool {
+        let dial = async {
+            let mut line = self.dial(of).await?;
+            let reply = line.ask(&Request::Watch).await?;
+            anyhow::Ok((line, reply))
+        };
         if held.watched.is_none()
-            && let Ok(mut line) = self.dial(of).await
-            && let Ok(Reply::Status(status)) = line.ask(&Request::Watch).await
+            && let Ok(Ok((line, Reply::Status(status)))) = timeout(PATIENCE, dial).await
         {
             self.watch(of, held, line, status);
         }
@@ -243,7 +247,6 @@ impl Inner {
     async fn spawn(&self, of: WorkbenchRef) -> anyhow::Result<()> {
         let run = self.folders.run_of(of);
         let setup = Setup {
-            name: of.to_string(),
             run: run.clone(),
             files: self.folders.files_of(of),
             shared: self.folders.shared_of(of.workspace),
@@ -255,7 +258,7 @@ impl Inner {
         let mut command = std::process::Command::new(&self.options.supervisor);
         command
             .arg0("chorus")
-            .args([SUPERVISE, &setup.name])
+            .args([SUPERVISE, &of.to_string()])
             .env_clear()
             .env(MARK, &run)
             .current_dir("/")
@@ -313,12 +316,18 @@ impl Inner {
     async fn lost(&self, of: WorkbenchRef) {
         let mut held = self.hold(of).await;
         held.watched = None;
+        let event = if self.tidy(of).await { Event::Gone(of) } else { Event::Missed };
+        // nobody may be listening
+        let _ = self.events.send(event);
+    }
+
+    /// The same as [`Self::sweep`] where nobody waits for the answer: whether nothing is left.
+    async fn tidy(&self, of: WorkbenchRef) -> bool {
         let swept = self.sweep(of).await;
         if let Err(error) = &swept {
             tracing::error!(target: "chorus", desktop = %of, "what it left cannot be removed: {error:#}");
         }
-        let event = if swept.is_ok() { Event::Gone(of) } else { Event::Missed };
-        let _ = self.events.send(event);
+        swept.is_ok()
     }
 
     async fn list(self: &Arc<Self>) -> anyhow::Result<Vec<Observation>> {
@@ -326,7 +335,7 @@ impl Inner {
         for of in self.folders.running().context("the folder of the desktops cannot be read")? {
             let mut held = self.hold(of).await;
             if !self.find(of, &mut held).await {
-                self.sweep(of).await?;
+                self.tidy(of).await;
             }
             seen.extend(held.watched.as_ref().map(|status| observation(of, &status.borrow())));
         }

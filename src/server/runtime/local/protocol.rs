@@ -25,8 +25,6 @@ pub const HELLO: &str = "chorus-desktop 1";
 /// What a supervisor needs to know when it starts.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Setup {
-    /// Its name in messages and in the environment of its processes: `workspace1/workbench2`.
-    pub name: String,
     /// The folder for sockets, cookie and logs; it is there, and empty.
     pub run: PathBuf,
     /// The folder for what stays when the desktop stops: the home, and which apps ended.
