@@ -249,6 +249,30 @@ async fn api_token(secrets: &mut Secrets, rest: &Rest, admin: &str) {
     secrets.refused(&rest.send(me(&broken)).await, "a mistyped API token");
 }
 
+/// A browser that is not signed in opens a desktop, with a ticket in the address.
+async fn open_desktop(secrets: &mut Secrets, rest: &Rest, admin: &str, workbench: &str) {
+    let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let tickets = format!("workbenches/{workbench}/stream-tickets");
+    let reply = rest.send(rest.request(Method::POST, &tickets, &json!({})).bearer_auth(admin)).await;
+    let path = reply.body["result"]["path"].as_str().unwrap_or_else(|| panic!("{}", reply.text)).to_owned();
+    let (page, ticket) = path.split_once("?ticket=").unwrap();
+    secrets.learn("ticket of a desktop", ticket);
+    let opened = browser.get(format!("{}{path}", rest.url)).send().await.unwrap();
+    assert_eq!(opened.status().as_u16(), 303);
+    let cookie = opened.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    secrets.learn("cookie of a desktop", cookie.strip_prefix("chorus_stream=").unwrap());
+    let wrong = secrets.plant("wrong ticket of a desktop");
+    for (address, credential, status) in [
+        (path.clone(), "", 401),
+        (format!("{page}?ticket={wrong}"), "", 401),
+        (page.to_owned(), &*cookie, 503),
+        (page.to_owned(), &*format!("chorus_stream={wrong}"), 401),
+    ] {
+        let answer = browser.get(format!("{}{address}", rest.url)).header("cookie", credential).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{address}");
+    }
+}
+
 /// A web app in a workbench signs its user in.
 async fn web_app(secrets: &mut Secrets, rest: &Rest, admin: &str, keys: &Path) {
     let make = async |path: &str, kind: &str, body: Value| {
@@ -279,6 +303,7 @@ async fn web_app(secrets: &mut Secrets, rest: &Rest, admin: &str, keys: &Path) {
     let cookie = answer.headers()["set-cookie"].to_str().unwrap();
     secrets.learn("session of a web app", cookie.strip_prefix("jwttoken=").unwrap().split(';').next().unwrap());
 
+    open_desktop(secrets, rest, admin, workbench["id"].as_str().unwrap()).await;
     let wrong = secrets.plant("wrong token of a web app");
     for body in [json!({"token": wrong}).to_string(), format!("{{\"token\": \"{wrong}"), wrong.clone()] {
         let answer = rest.send(rest.client.post(&page).body(body)).await;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use chorus::server::{
-    clock::Clock as _,
+    clock::{Clock as _, SystemClock},
     db::sql,
     runtime::{
         Runtime as _,
@@ -60,7 +60,10 @@ impl Host {
         let database = Database::sqlite();
         let db = database.open().await;
         db.migrate().await.unwrap();
-        let server = TestServer::with_runtime(db, &[], runtime.clone()).await;
+        let mut server = TestServer::with_runtime(db, &[], runtime.clone()).await;
+        // a browser keeps no cookie that ended by its own clock
+        server.clock.advance(SystemClock.now() - server.clock.now());
+        server.admin = server.sign_in(&server.admin).await;
         Self { server, runtime, folder, _database: database }
     }
 

@@ -56,7 +56,7 @@ use crate::server::{
     db::Db,
     error::{Error, Kind, Result},
     pipeline::{Authorized, Call, Shared, desktop},
-    runtime::{RuntimeError, SharedRuntime},
+    runtime::{PodStatus, RuntimeError, SharedRuntime},
     telemetry,
 };
 pub use route::Route;
@@ -399,11 +399,11 @@ impl Inner {
 /// Nothing connects the server to the desktop (yet).
 fn not_ready(workbench: &Workbench, why: &RuntimeError) -> Notice {
     let (status, message) = (&workbench.server_pod_status, &workbench.server_pod_message);
-    // what the runtime saw tells more than that it cannot connect, unless that is for good
-    let text = match (why.transient, message.is_empty()) {
-        (false, _) => why.message.clone(),
-        (true, true) => format!("{}: {status}.", workbench.name),
-        (true, false) => format!("{}: {status}, {message}.", workbench.name),
+    // what was observed tells more than that nothing connects, unless that is for good, or news
+    let text = match (why.transient && status != PodStatus::Ready.as_str(), message.trim_end_matches('.')) {
+        (false, _) => format!("{}: {}", workbench.name, why.message),
+        (true, "") => format!("{}: {status}.", workbench.name),
+        (true, message) => format!("{}: {status}, {message}.", workbench.name),
     };
     let error = Error::new(Kind::Unavailable, "DESKTOP_NOT_READY", text).retry_after(Duration::from_secs(2));
     match why.transient {
