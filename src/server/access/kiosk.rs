@@ -26,7 +26,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    catalogue::{Dimension, Permission},
+    catalogue::Permission,
     keyring::{Key, Keys, Purpose},
 };
 
@@ -40,22 +40,25 @@ const LABEL: &[u8] = b"chorus kiosk 1";
 /// The longest text that is looked at; names of clients have at most 255 bytes.
 const MOST_BYTES: usize = 1024;
 
-/// Whether the session of an app instance has any use of this permission: work in its workspace and on its desktops. What
-/// is about people, the platform or the own account is left out, and so is what would outlive the session: members, roles,
-/// requests, and new starts of apps, each of which has a token of its own.
+/// Whether the session of an app instance has any use of this permission: to read what its workspace holds and to work on
+/// its files. A list of what is, since whatever runs in the desktop may get hold of the token: it changes no rule of the
+/// workspace (network, clipboard, who belongs to it), takes no file out, reads no trail, and begins nothing that outlives it.
 pub fn allows(permission: Permission) -> bool {
     use Permission as P;
-    let lasting = matches!(
+    matches!(
         permission,
-        P::ManageUsersInWorkspace
-            | P::ManageUsersDataRoleInWorkspace
-            | P::ManageUsersInWorkbench
-            | P::CreateAppInstance
-            | P::UpdateAppInstance
-            | P::CreateWorkbench
-            | P::DeleteWorkspace
-    );
-    matches!(permission.requires(), Some(Dimension::Workspace | Dimension::Workbench)) && !lasting
+        P::ListWorkspaces
+            | P::GetWorkspace
+            | P::ListFilesInWorkspace
+            | P::UploadFilesToWorkspace
+            | P::ModifyFilesInWorkspace
+            | P::ListWorkspaceServiceInstances
+            | P::GetWorkspaceServiceInstance
+            | P::GetWorkspaceServiceInstanceSecret
+            | P::ListWorkbenches
+            | P::GetWorkbench
+            | P::GetAppInstance
+    )
 }
 
 /// When the token of an instance that was started at this time ends, to the second.
@@ -170,6 +173,12 @@ mod tests {
             Permission::ManageUsersInWorkspace,
             Permission::CreateAppInstance,
             Permission::UpdateAppInstance,
+            Permission::UpdateWorkspace,
+            Permission::AuditWorkspace,
+            Permission::DownloadFilesFromWorkspace,
+            Permission::CreateRequest,
+            Permission::UpdateWorkbench,
+            Permission::StreamWorkbench,
             Permission::InitializeTenant,
         ] {
             assert!(!allows(permission), "{}", permission.name());

@@ -38,7 +38,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
     sync::{Mutex as AsyncMutex, OwnedMutexGuard, broadcast, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 
@@ -152,6 +152,8 @@ struct Inner {
 struct Slot {
     /// What it last told; none when there is no supervisor, or nobody found it yet.
     watched: Option<watch::Receiver<Status>>,
+    /// Since when it is asked to end.
+    ending: Option<Instant>,
 }
 
 type Held = OwnedMutexGuard<Slot>;
@@ -162,6 +164,8 @@ impl Local {
     /// # Errors
     /// When desktops cannot run here; the text says what to do.
     pub fn open(options: Options) -> anyhow::Result<Self> {
+        // whatever started this server may have left files open for it; none of them is for desktops
+        close_fds::set_fds_cloexec_threadsafe(3, &[]);
         let account = Account::of_desktops(&options.user)?;
         let folders = Folders::open(&options.files, account)?;
         let (events, _) = broadcast::channel(EVENTS);
@@ -236,6 +240,7 @@ impl Inner {
     /// Starts a supervisor where there is none.
     async fn start(self: &Arc<Self>, of: WorkbenchRef, held: &mut Held) -> anyhow::Result<()> {
         self.sweep(of).await?;
+        held.ending = None;
         self.folders.make_workbench(of).context("the folders of the desktop cannot be made")?;
         timeout(PATIENCE, self.spawn(of)).await.context("the supervisor of the desktop does not start")??;
         if !self.find(of, held).await {
@@ -301,8 +306,11 @@ impl Inner {
     async fn end(self: &Arc<Self>, of: WorkbenchRef, held: &mut Held) -> anyhow::Result<Removal> {
         if self.find(of, held).await {
             // one with nothing to end may be gone before it answers; the watch tells when
+            let since = *held.ending.get_or_insert_with(Instant::now);
             let stop = async { self.dial(of).await?.ask(&Request::Stop).await };
-            if timeout(PATIENCE, stop).await.is_err() {
+            let heard = matches!(timeout(PATIENCE, stop).await, Ok(Ok(_)));
+            // apps run as the same user: they may have stopped it, and answer in its place
+            if !heard || since.elapsed() > self.options.grace + PATIENCE {
                 tracing::warn!(target: "chorus", desktop = %of, "its supervisor does not listen and is ended");
                 self.sweep(of).await?;
             }

@@ -1,13 +1,14 @@
 //! What a process writes, in a file that does not grow without end, and its last lines for people who ask why it ended.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
+use rustix::fs::OFlags;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     task::JoinHandle,
@@ -69,11 +70,12 @@ fn last_lines(text: &str, lines: usize, characters: usize) -> String {
 }
 
 fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let mut file = open(OpenOptions::new().read(true).append(true).create(true), path)?;
     file.write_all(bytes)?;
     if file.metadata()?.len() > 2 * KEPT {
-        let kept = end_of(path, KEPT)?;
-        fs::write(path, kept)?;
+        let kept = last(&mut file, KEPT)?;
+        file.set_len(0)?;
+        file.write_all(&kept)?;
     }
     Ok(())
 }
@@ -83,7 +85,10 @@ fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// When it cannot be read.
 pub fn end_of(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    last(&mut open(OpenOptions::new().read(true), path)?, most)
+}
+
+fn last(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
     let start = file.metadata()?.len().saturating_sub(most);
     file.seek(SeekFrom::Start(start))?;
     let mut end = Vec::new();
@@ -91,9 +96,34 @@ pub fn end_of(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(end)
 }
 
+/// Opens a log. The apps of the desktop can put something else in its place: neither a link is followed nor a pipe waited for.
+fn open(how: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = how.mode(0o600).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("the log is no file")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{fs, process::Command};
+
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_no_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, link) = (folder.path().join("pipe"), folder.path().join("link"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::write(folder.path().join("secret"), "secret").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("secret"), &link).unwrap();
+        for path in [pipe, link] {
+            assert!(end_of(&path, 100).is_err(), "{path:?}");
+            assert!(append(&path, b"forged").is_err(), "{path:?}");
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("secret")).unwrap(), "secret");
+    }
 
     #[test]
     fn a_log_keeps_its_end() {
