@@ -80,7 +80,7 @@ impl Drop for Host {
         let Ok(runtime) = Local::open(self.options.clone()) else { return };
         // a test that failed leaves its desktops
         let all = runtime.run_folder(OF).parent().unwrap().to_owned();
-        for run in fs::read_dir(&all).unwrap().flatten() {
+        for run in fs::read_dir(&all).into_iter().flatten().flatten() {
             for signal in ["-TERM", "-KILL"] {
                 for pid in marked(&run.path()).into_keys() {
                     let _ = Command::new("kill").args([signal, &pid.to_string()]).status();

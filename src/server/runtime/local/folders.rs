@@ -59,7 +59,9 @@ impl Folders {
         };
         let whole = std::path::absolute(files).with_context(failed)?;
         let there = whole.ancestors().find(|folder| folder.exists()).with_context(failed)?;
-        let files = there.canonicalize().with_context(failed)?.join(whole.strip_prefix(there)?);
+        // by components, since a slash at the end would be another name, and lead to other sockets
+        let files: PathBuf =
+            there.canonicalize().with_context(failed)?.join(whole.strip_prefix(there)?).components().collect();
         rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK).with_context(failed)?;
         if account.foreign {
             enterable(&there.canonicalize().with_context(failed)?)?;
@@ -126,6 +128,10 @@ impl Folders {
         self.own(&self.files_of(of))?;
         self.remove_run(of)?;
         let _changing = self.change();
+        // before its mode is set: whoever could write there may have left something
+        if fs::symlink_metadata(&self.run).is_ok() {
+            trusted(&self.run)?;
+        }
         shared(&self.run, self.account)?;
         trusted(&self.run)?;
         self.own(&self.run_of(of))
@@ -291,6 +297,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_starts_again_looks_in_the_same_place() {
+        let place = tempfile::tempdir().unwrap();
+        let files = place.path().join("desktops");
+        let first = Folders::open(&files, own()).unwrap();
+        fs::create_dir(&files).unwrap();
+        let again = Folders::open(&files.join(""), own()).unwrap();
+        assert_eq!((first.run_of(OF), first.files_of(OF)), (again.run_of(OF), again.files_of(OF)));
+    }
+
+    #[test]
     fn a_folder_of_somebody_else_is_refused() {
         let place = tempfile::tempdir().unwrap();
         let run = run_folder(&place.path().canonicalize().unwrap());
@@ -304,8 +320,9 @@ mod tests {
         fs::remove_dir(&run).unwrap();
         let folders = Folders::open(place.path(), own()).unwrap();
         make(&run, 0o777).unwrap();
+        fs::write(run.join("theirs"), "").unwrap();
         assert!(folders.make_workbench(OF).is_err());
-        fs::remove_dir(&run).unwrap();
+        fs::remove_dir_all(&run).unwrap();
     }
 
     #[test]
