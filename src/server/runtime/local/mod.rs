@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A desktop outlives the server: one that starts again finds the sockets and watches on. When a supervisor is gone without
-//! tidying up, the server ends what it left (see [`sweep`]) and tells that the desktop is gone.
+//! tidying up, the server ends what it left (see `sweep`) and tells that the desktop is gone.
 //!
 //! What always holds:
 //! - at most one supervisor per workbench: whatever changes that holds the workbench's slot;

@@ -16,7 +16,7 @@ const MOST: u128 = (1 << 63) - 1;
 const MOST_DIGITS: usize = 19;
 
 impl Quantity {
-    /// The amount that this text states; nothing when it is no quantity, or one beyond [`MOST`].
+    /// The amount that this text states; nothing when it is no quantity, or one beyond `MOST`.
     pub fn parse(text: &str) -> Option<Self> {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, suffix) = text.split_at(end);

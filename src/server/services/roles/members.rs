@@ -63,7 +63,7 @@ impl Place {
     /// Gives a user of the tenant a role there, which [`find`](super::find) found in this transaction.
     ///
     /// # Errors
-    /// Those of [`grant`].
+    /// Those of [`grant()`].
     pub async fn give(self, change: &mut Change, by: &Authorized, user: i64, role: &Role) -> Result<()> {
         grant(change, by, user, role, self.context()).await.map(drop)
     }
