@@ -7,6 +7,7 @@ pub mod db;
 pub mod desktops;
 pub mod error;
 mod installation;
+pub mod operator;
 pub mod pipeline;
 pub mod random;
 pub mod reconcile;

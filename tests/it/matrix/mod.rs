@@ -86,7 +86,7 @@ const FRESH_SCENE: &[&str] = &[
 ];
 
 /// Calls at a time.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_may_exactly_what_the_contract_says() {
