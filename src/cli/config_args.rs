@@ -1,4 +1,5 @@
-//! The flags of the server's configuration, made from its key table: one flag per key, beside `--config`.
+//! The flags of the configuration, made from its key table: one flag per key, beside `--config`. The operator has many keys
+//! of its own; they are flags of its command, and the server takes them from files and the environment.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -13,12 +14,21 @@ const FILES: &str = "config";
 
 /// The configuration files and flags that were given. Values are checked with all the others, when they are loaded.
 #[derive(Debug, Clone, Default)]
-pub struct ConfigArgs {
+pub struct ConfigArgs<const OPERATOR: bool = false> {
     files: Vec<PathBuf>,
     flags: Vec<(&'static Key, Vec<String>)>,
 }
 
-impl ConfigArgs {
+/// The configuration files and flags of the operator.
+pub type OperatorArgs = ConfigArgs<true>;
+
+impl<const OPERATOR: bool> ConfigArgs<OPERATOR> {
+    /// The keys that are flags here.
+    fn keys() -> impl Iterator<Item = &'static Key> {
+        let of_both = |key: &Key| matches!(key.name, "log_format" | "log_level");
+        KEYS.iter().filter(move |key| key.is_of_operator() == OPERATOR || (OPERATOR && of_both(key)))
+    }
+
     /// All sources: these files and flags, and the environment of the process.
     pub fn sources(&self) -> Sources {
         let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
@@ -26,7 +36,7 @@ impl ConfigArgs {
     }
 }
 
-impl Args for ConfigArgs {
+impl<const OPERATOR: bool> Args for ConfigArgs<OPERATOR> {
     fn augment_args(command: Command) -> Command {
         let files = Arg::new(FILES)
             .long("config")
@@ -34,7 +44,7 @@ impl Args for ConfigArgs {
             .action(ArgAction::Append)
             .value_parser(value_parser!(PathBuf))
             .help("Configuration file in YAML; may be repeated, later files win");
-        KEYS.iter().fold(command.arg(files), |command, key| command.arg(flag(key)))
+        Self::keys().fold(command.arg(files), |command, key| command.arg(flag(key)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -42,14 +52,14 @@ impl Args for ConfigArgs {
     }
 }
 
-impl FromArgMatches for ConfigArgs {
+impl<const OPERATOR: bool> FromArgMatches for ConfigArgs<OPERATOR> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let files = matches.get_many::<PathBuf>(FILES).into_iter().flatten().cloned().collect();
         let given = |key: &'static Key| {
             let values: Vec<_> = matches.get_many::<String>(key.name)?.cloned().collect();
             Some((key, values))
         };
-        Ok(Self { files, flags: KEYS.iter().filter_map(given).collect() })
+        Ok(Self { files, flags: Self::keys().filter_map(given).collect() })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -194,10 +194,17 @@ mod tests {
     #[test]
     fn every_key_has_a_flag_and_every_flag_a_key() {
         let cli = Cli::command();
-        let serve = cli.find_subcommand("serve").unwrap();
-        let mut flags: Vec<_> = serve.get_arguments().filter_map(|arg| arg.get_long()).collect();
+        let mut flags = Vec::new();
+        for command in ["serve", "operator"] {
+            let command = cli.find_subcommand(command).unwrap();
+            flags.extend(command.get_arguments().filter_map(|arg| arg.get_long()));
+        }
         flags.retain(|flag| !matches!(*flag, "config" | "help" | "version"));
-        let keys: Vec<_> = config::keys::KEYS.iter().map(|key| key.flag).collect();
+        let mut keys: Vec<_> = config::keys::KEYS.iter().map(|key| key.flag).collect();
+        // both commands log
+        keys.extend(["log-format", "log-level"]);
+        flags.sort_unstable();
+        keys.sort_unstable();
         assert_eq!(flags, keys);
     }
 

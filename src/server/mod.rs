@@ -9,6 +9,7 @@ pub mod error;
 mod installation;
 pub mod operator;
 pub mod pipeline;
+pub mod quantity;
 pub mod random;
 pub mod reconcile;
 pub mod rotation;

@@ -413,7 +413,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        client::output::{Format, Printer},
+        client::output::{Format, printed},
         proto::v1::AppVersion,
     };
 
@@ -445,15 +445,7 @@ mod tests {
     }
 
     fn print(format: Format, single: bool) -> String {
-        let mut out = Vec::new();
-        let mut printer = Printer::to(format, &mut out);
-        if single {
-            printer.item(&rstudio(), &columns()).unwrap();
-        } else {
-            printer.list(&[rstudio()], &columns()).unwrap();
-        }
-        drop(printer);
-        String::from_utf8(out).unwrap()
+        printed(&rstudio(), &columns(), format, single)
     }
 
     #[test]

@@ -462,7 +462,7 @@ fn public_columns() -> Vec<Column<PublicWorkspace>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::output::{Format, Printer};
+    use crate::client::output::{Format, printed};
     use clap::Parser;
 
     #[derive(Parser)]
@@ -500,15 +500,7 @@ mod tests {
     }
 
     fn print(format: Format, single: bool) -> String {
-        let mut out = Vec::new();
-        let mut printer = Printer::to(format, &mut out);
-        if single {
-            printer.item(&genomics(), &columns()).unwrap();
-        } else {
-            printer.list(&[genomics()], &columns()).unwrap();
-        }
-        drop(printer);
-        String::from_utf8(out).unwrap()
+        printed(&genomics(), &columns(), format, single)
     }
 
     #[test]

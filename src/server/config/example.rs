@@ -13,7 +13,7 @@ pub fn example() -> String {
          # Each key shows its default; remove the `#` in front of the key to change it.\n",
     );
     let mut open = None;
-    for key in KEYS {
+    for key in KEYS.iter() {
         let (section, name) = key.split();
         if section != open
             && let Some(section) = section

@@ -285,5 +285,8 @@ fn conflicts(config: &Config, effective: &[Effective]) -> Vec<Problem> {
             "`none` needs a secure cookie, but `cookie_secure` is `never`; browsers drop such cookies",
         );
     }
+    if let Err(conflict) = config.operator.settings() {
+        refuse(conflict.key, &conflict.reason);
+    }
     problems
 }

@@ -21,6 +21,7 @@ mod file;
 mod foreign;
 pub mod keys;
 mod load;
+pub mod operator;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -113,6 +114,8 @@ pub struct Config {
     pub workspace: Workspace,
     /// Settings of users.
     pub user: User,
+    /// Settings of the operator.
+    pub operator: operator::Operator,
     /// Whether this process runs in a cluster; told by the environment, not configured.
     #[serde(skip)]
     pub in_cluster: bool,

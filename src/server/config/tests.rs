@@ -212,7 +212,7 @@ fn foreign_variables_are_listed_or_silent() {
 
 #[test]
 fn no_variable_of_ours_looks_like_somebody_elses() {
-    for key in KEYS {
+    for key in KEYS.iter() {
         let name = key.variable();
         let sample = match key.kind {
             Kind::Choice(words) => words[0],

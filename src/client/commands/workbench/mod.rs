@@ -432,7 +432,7 @@ pub fn columns() -> Vec<Column<Workbench>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::output::{Format, Printer};
+    use crate::client::output::{Format, printed};
 
     fn desk() -> Workbench {
         Workbench {
@@ -455,15 +455,7 @@ mod tests {
     }
 
     fn print(format: Format, single: bool) -> String {
-        let mut out = Vec::new();
-        let mut printer = Printer::to(format, &mut out);
-        if single {
-            printer.item(&desk(), &columns()).unwrap();
-        } else {
-            printer.list(&[desk()], &columns()).unwrap();
-        }
-        drop(printer);
-        String::from_utf8(out).unwrap()
+        printed(&desk(), &columns(), format, single)
     }
 
     #[test]

@@ -13,7 +13,6 @@
 //!   pages what it shows.
 
 mod api;
-pub mod quantity;
 pub mod starter;
 mod store;
 mod wanted;

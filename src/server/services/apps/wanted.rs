@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::quantity::Quantity;
+use crate::server::quantity::Quantity;
 use crate::{
     proto::v1,
     server::error::{Error, Result},

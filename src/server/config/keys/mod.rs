@@ -4,16 +4,20 @@
 //! show` and `chorus config example` all read this table; the typed [`Config`](super::Config) has one field per row, and
 //! tests hold the two together.
 
+use std::sync::LazyLock;
+
 use super::{
     duration,
     values::{AppCommand, CorsOrigin, DatabaseUrl, Listen, LogFilter, Network, PublicUrl, UserName, check},
 };
 
+mod operator;
+
 /// A rule on the text of a value; its error completes the sentence "the value …".
 pub type Rule = fn(&str) -> Result<(), String>;
 
 /// One configuration key.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// The name in files; a dot separates a section from its keys.
     pub name: &'static str,
@@ -76,6 +80,11 @@ impl Key {
         }
     }
 
+    /// Whether it is of the operator, whose flags `chorus operator` has. That which switches it on is a flag of `serve`.
+    pub fn is_of_operator(&self) -> bool {
+        self.name.starts_with("operator.") && self.name != "operator.enabled"
+    }
+
     /// The key of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
@@ -106,7 +115,10 @@ use DefaultValue::{Derived, Unset, Value};
 use Kind::{Bool, Choice, Duration, List, Number, Text};
 
 /// Every key, in the order in which people read them. Top-level keys come before the sections, as YAML wants it.
-pub static KEYS: &[Key] = &[
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| [SERVER, operator::KEYS].concat());
+
+/// All but those of the operator.
+static SERVER: &[Key] = &[
     // where it listens
     Key::new(
         "listen",
@@ -442,9 +454,10 @@ mod tests {
         let flags: BTreeSet<_> = KEYS.iter().map(|key| key.flag).collect();
         let variables: BTreeSet<_> = KEYS.iter().map(Key::variable).collect();
         assert_eq!((names.len(), flags.len(), variables.len()), (KEYS.len(), KEYS.len(), KEYS.len()));
-        for key in KEYS {
+        for key in KEYS.iter() {
             assert!(key.name.chars().all(|c| matches!(c, 'a'..='z' | '_' | '.')), "{}", key.name);
-            let derived = key.name.replace(['.', '_'], "-");
+            let derived = key.name.trim_start_matches("operator.").replace(['.', '_'], "-");
+            let derived = if key.name == "operator.enabled" { "operator".to_owned() } else { derived };
             assert_eq!(key.flag, if let Kind::List(_) = key.kind { singular(&derived) } else { derived });
             assert!(key.help.ends_with('.'), "the help of {} is not a sentence", key.name);
         }
