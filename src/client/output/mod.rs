@@ -79,18 +79,7 @@ impl Printer<'static> {
 
 impl<'a> Printer<'a> {
     /// Prints elsewhere, as into a pipe.
-    /// What is printed of one item, by itself or as a list of one.
-#[cfg(test)]
-pub fn printed<T: Resource>(item: &T, columns: &[Column<T>], format: Format, single: bool) -> String {
-    let mut out = Vec::new();
-    let mut printer = Printer::to(format, &mut out);
-    let done = if single { printer.item(item, columns) } else { printer.list(std::slice::from_ref(item), columns) };
-    done.unwrap();
-    drop(printer);
-    String::from_utf8(out).unwrap()
-}
-
-#[cfg(test)]
+    #[cfg(test)]
     pub fn to(format: Format, out: impl Write + 'a) -> Self {
         Self { format, style: table::Style { width: None, bold: false }, out: Box::new(out) }
     }
@@ -214,4 +203,15 @@ pub fn printed<T: Resource>(item: &T, columns: &[Column<T>], format: Format, sin
 
 fn name<T: Resource>(item: &T) -> String {
     format!("{}/{}\n", T::KIND, escape::visible(&item.id()))
+}
+
+/// What is printed of one item, by itself or as a list of one.
+#[cfg(test)]
+pub fn printed<T: Resource>(item: &T, columns: &[Column<T>], format: Format, single: bool) -> String {
+    let mut out = Vec::new();
+    let mut printer = Printer::to(format, &mut out);
+    let done = if single { printer.item(item, columns) } else { printer.list(std::slice::from_ref(item), columns) };
+    done.unwrap();
+    drop(printer);
+    String::from_utf8(out).unwrap()
 }

@@ -140,7 +140,12 @@ impl Operator {
         let (mut limits, mut requests) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
         let pairs = [
             ("cpu", "operator.workbench_cpu_request", &self.workbench_cpu_limit, &self.workbench_cpu_request),
-            ("memory", "operator.workbench_memory_request", &self.workbench_memory_limit, &self.workbench_memory_request),
+            (
+                "memory",
+                "operator.workbench_memory_request",
+                &self.workbench_memory_limit,
+                &self.workbench_memory_request,
+            ),
         ];
         for (resource, key, limit, request) in pairs {
             let (limit, request) = (given(limit), given(request));
@@ -351,7 +356,8 @@ mod tests {
     #[test]
     fn internal_services_with_several_ports() {
         let key = "operator.global_internal_services";
-        let service = |fqdn: &str, ports: &[u16]| settings::InternalService { fqdn: fqdn.to_owned(), ports: ports.to_vec() };
+        let service =
+            |fqdn: &str, ports: &[u16]| settings::InternalService { fqdn: fqdn.to_owned(), ports: ports.to_vec() };
         let found = settings(&[(key, &["Git.Int.example:443,22", "wiki.int.example:443"])]).unwrap().internal_services;
         assert_eq!(found, [service("git.int.example", &[443, 22]), service("wiki.int.example", &[443])]);
         for bad in ["443", "git:443", "git.example", "git.example:0", "git.example:x", "git_.example:1"] {
@@ -371,9 +377,12 @@ mod tests {
 
     #[test]
     fn where_listeners_bind() {
-        for (text, expected) in
-            [("0", Some(None)), (":8081", Some(Some("[::]:8081"))), ("127.0.0.1:9", Some(Some("127.0.0.1:9"))), ("x", None)]
-        {
+        for (text, expected) in [
+            ("0", Some(None)),
+            (":8081", Some(Some("[::]:8081"))),
+            ("127.0.0.1:9", Some(Some("127.0.0.1:9"))),
+            ("x", None),
+        ] {
             let address = |text: &str| text.parse::<SocketAddr>().unwrap();
             assert_eq!(text.parse().ok(), expected.map(|text: Option<&str>| Bind(text.map(address))), "{text}");
         }

@@ -76,6 +76,14 @@ pub struct PoolStats {
     pub idle: u64,
 }
 
+impl PoolStats {
+    /// From the counters of a pool. They move one after the other, so for a moment that of the idle connections may be below
+    /// zero, which wraps to a number that no pool has.
+    fn new(size: u32, idle: usize) -> Self {
+        Self { connections: size.into(), idle: u32::try_from(idle).map_or(0, |idle| idle.min(size)).into() }
+    }
+}
+
 const URL_HELP: &str = "Use sqlite:<path> or postgres://<user>@<host>/<database> as database URL.";
 
 impl Db {
@@ -184,15 +192,20 @@ impl Db {
 
     /// The connections that are open now.
     pub fn pool_stats(&self) -> PoolStats {
-        let (connections, idle) = match &self.0 {
+        match &self.0 {
             // the database in memory has one pool for both
             Pools::Sqlite { read, write } if read.options().get_max_connections() == 1 => {
-                (write.size(), write.num_idle())
+                PoolStats::new(write.size(), write.num_idle())
             }
-            Pools::Sqlite { read, write } => (read.size() + write.size(), read.num_idle() + write.num_idle()),
-            Pools::Postgres(pool) => (pool.size(), pool.num_idle()),
-        };
-        PoolStats { connections: connections.into(), idle: idle as u64 }
+            Pools::Sqlite { read, write } => {
+                let (read, write) = (
+                    PoolStats::new(read.size(), read.num_idle()),
+                    PoolStats::new(write.size(), write.num_idle()),
+                );
+                PoolStats { connections: read.connections + write.connections, idle: read.idle + write.idle }
+            }
+            Pools::Postgres(pool) => PoolStats::new(pool.size(), pool.num_idle()),
+        }
     }
 
     /// Waits for running statements, then closes all connections. SQLite folds its log into the file.
@@ -244,5 +257,17 @@ fn create_private(path: &Path) -> Result<()> {
     match OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) => Err(DbError::Url(format!("The database file {} cannot be opened: {error}.", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_that_are_caught_in_between() {
+        for (size, idle, expected) in [(5, 2, 2), (5, 5, 5), (5, 6, 5), (5, usize::MAX, 0), (0, usize::MAX, 0)] {
+            assert_eq!(PoolStats::new(size, idle), PoolStats { connections: size.into(), idle: expected });
+        }
     }
 }

@@ -218,8 +218,14 @@ pub static KEYS: &[Key] = &[
         "CPU limit of server containers, where a Workbench says nothing about resources.",
     )
     .rule(quantity),
-    key("operator.workbench_memory_limit", "workbench-memory-limit", Text("QUANTITY"), Unset, "Likewise: memory limit.")
-        .rule(quantity),
+    key(
+        "operator.workbench_memory_limit",
+        "workbench-memory-limit",
+        Text("QUANTITY"),
+        Unset,
+        "Likewise: memory limit.",
+    )
+    .rule(quantity),
     key("operator.workbench_cpu_request", "workbench-cpu-request", Text("QUANTITY"), Unset, "Likewise: CPU request.")
         .rule(quantity),
     key(

@@ -1,0 +1,1 @@
+//! `chorus operator`: the Kubernetes operator by itself, and its tools.
