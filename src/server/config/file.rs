@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<Setting> {
             return Vec::new();
         }
     };
-    let tree = match serde_saphyr::from_str::<Option<Node>>(&text) {
+    let tree = match serde_saphyr::from_str::<Option<Node>>(&without_comments(&text)) {
         Ok(None) => return Vec::new(),
         Ok(Some(Node::Map(entries))) => entries,
         Ok(Some(_)) => {
@@ -44,6 +44,17 @@ pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<Setting> {
     let mut walk = Walk { path, problems, seen: BTreeSet::new(), found: Vec::new() };
     walk.entries("", tree);
     walk.found
+}
+
+/// The text with the same lines, those that are comments emptied: the parser refuses a long run of them, and a section of
+/// which nothing is set is one. A text with block scalars, in which `#` may begin a line, stays as it is.
+fn without_comments(text: &str) -> String {
+    let begins_block = |line: &str| line.trim_end_matches(['+', '-', '1', '2', '3', '4', ' ']).ends_with(['|', '>']);
+    if text.lines().any(begins_block) {
+        return text.to_owned();
+    }
+    let kept = |line: &'_ str| !line.trim_start().starts_with('#');
+    text.lines().flat_map(|line| [if kept(line) { line } else { "" }, "\n"]).collect()
 }
 
 struct Walk<'a> {
