@@ -6,6 +6,8 @@
 //! Facts, now ┘
 //! ```
 
+pub mod policy;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -1,5 +1,7 @@
 //! A project: its network policy and its status. Pure; the controller is in [`super::cluster`].
 
+pub mod name;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
