@@ -28,7 +28,9 @@ pub enum Step {
     RemoveFinalizer,
     /// Server-side apply, forced, under the one field manager.
     Apply(Object),
-    /// Server-side apply of an object that a former manager wrote: first its entries leave `metadata.managedFields`.
+    /// Server-side apply of an object that a former manager wrote: first its entries leave `metadata.managedFields`. Fields
+    /// that are not wanted stay, since nobody owns them; a null in an apply does not remove them either (the merge keeps
+    /// the live value). A [`Step::Patch`] removes them.
     TakeOver(Object),
     /// Create, or find that it exists.
     Create(Object),
