@@ -1,5 +1,6 @@
 //! A project: its network policy and its status. Pure; the controller is in [`super::cluster`].
 
+pub mod fqdn;
 pub mod name;
 
 use std::sync::Arc;
