@@ -6,6 +6,9 @@
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+pub mod crds;
+pub mod schema;
+pub mod structural;
 pub mod workbench;
 pub mod workspace;
 

@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Quantity};
+use super::{Condition, Quantity, schema};
 
 /// What a desktop session shall be.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,7 @@ use super::{Condition, Quantity};
     plural = "workbenches",
     namespaced,
     status = "WorkbenchStatus",
+    doc = "A desktop session: a display server and the apps that draw on it.",
     derive = "Default",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Version","type":"string","jsonPath":".spec.server.version"}"#,
@@ -34,12 +35,15 @@ pub struct WorkbenchSpec {
     pub init_container: Option<InitContainer>,
     /// The apps, by an id that stays for the life of the instance.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub apps: BTreeMap<String, App>,
     /// Service account of the server pod and the app pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::NAME_LENGTH), regex(pattern = schema::OPTIONAL_OBJECT_NAME), extend("default" = "default"))]
     pub service_account_name: Option<String>,
     /// Names of pull secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = schema::NAME_LENGTH)))]
     pub image_pull_secrets: Vec<String>,
     /// Which file systems of the workspace to mount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,24 +59,31 @@ pub struct WorkbenchSpec {
 pub struct Server {
     /// Image tag of the server; `latest` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::TAG_LENGTH), regex(pattern = schema::OPTIONAL_TAG), extend("default" = "latest"))]
     pub version: Option<String>,
     /// Initial screen width in pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = schema::MAX_PIXELS))]
     pub initial_resolution_width: Option<i64>,
     /// Initial screen height in pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = schema::MAX_PIXELS))]
     pub initial_resolution_height: Option<i64>,
     /// Unix login inside app containers; `chorus` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::PATH_LENGTH), regex(pattern = schema::OPTIONAL_LOGIN), extend("default" = "chorus"))]
     pub user: Option<String>,
     /// Unix uid of that login; 1001 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1001, max = schema::MAX_UID), extend("default" = 1001))]
     pub userid: Option<i64>,
     /// Which way the clipboard works; `disabled` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "disabled"))]
     pub clipboard: Option<Clipboard>,
     /// Resources of the server container. They replace the operator's defaults as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::resources")]
     pub resources: Option<ResourceRequirements>,
 }
 
@@ -97,6 +108,7 @@ pub enum Clipboard {
 pub struct InitContainer {
     /// Image tag; `latest` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::TAG_LENGTH), regex(pattern = schema::OPTIONAL_TAG), extend("default" = "latest"))]
     pub version: Option<String>,
 }
 
@@ -105,17 +117,21 @@ pub struct InitContainer {
 #[serde(rename_all = "camelCase")]
 pub struct App {
     /// Name for people; part of the name of the Job, and the hostname of the pod.
+    #[schemars(length(min = 1, max = 30), regex(pattern = schema::NAME))]
     pub name: String,
     /// What the app shall be doing; `Running` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "Running"))]
     pub state: Option<AppState>,
     /// What it runs.
     pub image: Image,
     /// Size limit of an in-memory `/dev/shm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::quantity")]
     pub shm_size: Option<Quantity>,
     /// Resources of its container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::resources")]
     pub resources: Option<ResourceRequirements>,
     /// The page that a browser app opens. `browserConfig` wins where both are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,6 +141,7 @@ pub struct App {
     pub browser_config: Option<Browser>,
     /// A greater number than before starts an app again, also one that has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0), extend("x-kubernetes-validations" = schema::never_decreases()))]
     pub restart_generation: Option<i64>,
 }
 
@@ -146,12 +163,15 @@ pub enum AppState {
 pub struct Image {
     /// Registry host; the operator's registry when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::PATH_LENGTH))]
     pub registry: Option<String>,
     /// Path without tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::PATH_LENGTH))]
     pub repository: Option<String>,
     /// Tag; `latest` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::TAG_LENGTH), regex(pattern = schema::NAME), extend("default" = "latest"))]
     pub tag: Option<String>,
 }
 
@@ -160,12 +180,15 @@ pub struct Image {
 #[serde(rename_all = "camelCase")]
 pub struct Browser {
     /// Page to open.
+    #[schemars(length(max = schema::URL_LENGTH), regex(pattern = schema::HTTPS))]
     pub url: String,
     /// Where the token is exchanged for a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::URL_LENGTH), regex(pattern = schema::HTTPS))]
     pub jwt_url: Option<String>,
     /// The short-lived token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::TEXT_LENGTH))]
     pub jwt_token: Option<String>,
 }
 
@@ -181,12 +204,15 @@ impl std::fmt::Debug for Browser {
 pub struct Storage {
     /// The archive in object storage, at `/mnt/workspace-archive`; true when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = true))]
     pub s3: Option<bool>,
     /// The scratch space on NFS, at `/mnt/workspace-scratch`; true when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = true))]
     pub nfs: Option<bool>,
     /// A folder of the node, at `/mnt/workspace-local`; false when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
     pub local: Option<bool>,
 }
 
@@ -203,6 +229,7 @@ pub struct WorkbenchStatus {
     pub apps: BTreeMap<String, AppStatus>,
     /// `Ready`, `ServerAvailable`, `StorageReady`, `NetworkIsolated`, `Outdated`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
 

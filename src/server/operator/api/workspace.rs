@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Condition;
+use super::{Condition, schema};
 
 /// What a project shall be.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,7 @@ use super::Condition;
     plural = "workspaces",
     namespaced,
     status = "WorkspaceStatus",
+    doc = "A project: what the desktops of its namespace reach, and the services beside them.",
     derive = "Default",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Network-Policy","type":"string","jsonPath":".status.networkPolicy.status"}"#,
@@ -30,9 +31,11 @@ pub struct WorkspaceSpec {
     pub network_policy: NetworkMode,
     /// Names, or wildcards `*.example.org`, that its pods reach in the mode `FQDNAllowlist`.
     #[serde(default, rename = "allowedFQDNs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = schema::NAME_LENGTH)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_fqdns: Vec<String>,
     /// Services beside the desktops, installed from Helm charts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub services: BTreeMap<String, Service>,
 }
 
@@ -55,20 +58,24 @@ pub enum NetworkMode {
 pub struct Service {
     /// What it shall be doing; `Running` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "Running"))]
     pub state: Option<ServiceState>,
     /// Its chart.
     pub chart: Chart,
     /// Values for the chart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::anything")]
     pub values: Option<Value>,
     /// Generated passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
     /// Text for people who connect, with placeholders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::TEXT_LENGTH))]
     pub connection_info_template: Option<String>,
     /// Value paths, and the texts with placeholders that go there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 256))]
     pub computed_values: BTreeMap<String, String>,
 }
 
@@ -90,11 +97,14 @@ pub enum ServiceState {
 pub struct Chart {
     /// Registry host without scheme; the operator's registry when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::PATH_LENGTH))]
     pub registry: Option<String>,
     /// Path with the name of the chart; derived from the service's key when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::PATH_LENGTH))]
     pub repository: Option<String>,
     /// Version.
+    #[schemars(length(max = schema::TAG_LENGTH))]
     pub tag: String,
 }
 
@@ -104,9 +114,11 @@ pub struct Chart {
 pub struct Credentials {
     /// The Secret that holds them; may hold placeholders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = schema::PATH_LENGTH))]
     pub secret_name: Option<String>,
     /// Value paths that receive a generated password.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = schema::TEXT_LENGTH)))]
     pub paths: Vec<String>,
 }
 
@@ -122,6 +134,7 @@ pub struct WorkspaceStatus {
     pub network_policy: Option<PolicyStatus>,
     /// `NetworkPolicyReady`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// Its services, with the keys of `spec.services`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
