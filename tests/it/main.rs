@@ -13,6 +13,7 @@ mod completions;
 mod contract;
 mod coverage;
 mod db;
+mod deploy;
 mod devstore;
 mod faults;
 mod kiosk;
