@@ -12,7 +12,7 @@ use super::{
     settings::Settings,
     yaml,
 };
-use permissions::{Limit, PERMISSIONS, Permission, Place};
+use permissions::{Limit, PERMISSIONS, Permission};
 
 mod flags;
 pub mod permissions;

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::*;
+use super::{permissions::Place, *};
 use crate::server::operator::settings::SecretRef;
 
 fn documents(text: &str) -> Vec<Value> {
