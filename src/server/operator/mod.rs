@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod contains;
 pub mod live;
 pub mod manifests;
+pub mod network;
 pub mod plan;
 pub mod settings;
 pub mod workbench;

@@ -4,7 +4,8 @@
 //! finalizer, never a `spec`.
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use kube::Resource;
 
 pub mod crds;
 pub mod schema;
@@ -60,4 +61,11 @@ pub fn time(at: DateTime<Utc>) -> Time {
 /// A moment that Kubernetes wrote.
 pub fn moment(time: &Time) -> DateTime<Utc> {
     DateTime::from_timestamp(time.0.as_second(), 0).unwrap_or_default()
+}
+
+/// The `metadata.ownerReferences` of a child of this resource: the resource is its controller, and in a foreground deletion
+/// goes after it. None for a resource that is not in a cluster.
+pub fn owned_by(resource: &impl Resource<DynamicType = ()>) -> Option<Vec<OwnerReference>> {
+    let owner = resource.controller_owner_ref(&())?;
+    Some(vec![OwnerReference { block_owner_deletion: Some(true), ..owner }])
 }

@@ -7,28 +7,23 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::networking::v1::{
-        NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
-    },
-    apimachinery::pkg::{
-        apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta},
-        util::intstr::IntOrString,
-    },
+    api::networking::v1::{NetworkPolicyIngressRule, NetworkPolicySpec},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use super::super::{
-    api::{MANAGER, Workbench, labels},
-    live::Kind,
+    api::{self, MANAGER, Workbench, labels},
+    network::{self, expression, own, pods_of, port, with_label},
     plan::Object,
     settings::Settings,
     workspace::name::with_suffix,
 };
 
 /// The port of the desktop's page.
-const PAGE: i32 = 8080;
+const PAGE: u16 = 8080;
 /// The port of its display.
-const DISPLAY: i32 = 6080;
+const DISPLAY: u16 = 6080;
 
 /// The name of the policy of this workbench. The suffix differs from those of workspaces, so a workbench that is called
 /// like its workspace shares no object with it.
@@ -40,29 +35,23 @@ pub fn name(workbench: &str) -> String {
 /// no label of ours.
 pub fn workbench_policy(workbench: &Workbench, settings: &Settings, former_jobs: &[String]) -> Object {
     let name_of = workbench.name_any();
-    let policy = NetworkPolicy {
-        metadata: ObjectMeta {
-            name: Some(name(&name_of)),
-            namespace: workbench.namespace(),
-            labels: Some(BTreeMap::from([
-                (labels::WORKBENCH.to_owned(), name_of.clone()),
-                (labels::MANAGED_BY.to_owned(), MANAGER.to_owned()),
-            ])),
-            owner_references: workbench.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        spec: Some(NetworkPolicySpec {
-            pod_selector: Some(with_label(labels::WORKBENCH, &name_of)),
-            policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(ingress(&name_of, settings, former_jobs)),
-            egress: None,
-        }),
+    let metadata = ObjectMeta {
+        name: Some(name(&name_of)),
+        namespace: workbench.namespace(),
+        labels: Some(BTreeMap::from([
+            (labels::WORKBENCH.to_owned(), name_of.clone()),
+            (labels::MANAGED_BY.to_owned(), MANAGER.to_owned()),
+        ])),
+        owner_references: api::owned_by(workbench),
+        ..ObjectMeta::default()
     };
-    let (api_version, kind, _) = Kind::NetworkPolicy.names();
-    let mut value = serde_json::to_value(policy).unwrap_or_default();
-    value["apiVersion"] = api_version.into();
-    value["kind"] = kind.into();
-    Object { kind: Kind::NetworkPolicy, value }
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(with_label(labels::WORKBENCH, &name_of)),
+        policy_types: Some(vec!["Ingress".to_owned()]),
+        ingress: Some(ingress(&name_of, settings, former_jobs)),
+        egress: None,
+    };
+    network::object(metadata, spec)
 }
 
 /// Who may connect. A rule without peers would admit everybody, so there is none for an empty list of gateways.
@@ -72,46 +61,85 @@ fn ingress(workbench: &str, settings: &Settings, former_jobs: &[String]) -> Vec<
     if !former_jobs.is_empty() {
         let mut names = former_jobs.to_vec();
         names.sort_unstable();
-        apps.push(own(LabelSelector {
-            match_expressions: Some(vec![LabelSelectorRequirement {
-                key: "batch.kubernetes.io/job-name".to_owned(),
-                operator: "In".to_owned(),
-                values: Some(names),
-            }]),
-            match_labels: None,
-        }));
+        apps.push(own(expression("batch.kubernetes.io/job-name", "In", Some(names))));
     }
     [(gateways, PAGE), (apps, DISPLAY)]
         .into_iter()
         .filter(|(from, _)| !from.is_empty())
-        .map(|(from, number)| NetworkPolicyIngressRule { from: Some(from), ports: Some(vec![port(number)]) })
+        .map(|(from, number)| NetworkPolicyIngressRule { from: Some(from), ports: Some(vec![port(number, "TCP")]) })
         .collect()
 }
 
-/// Pods of the policy's own namespace.
-fn own(pods: LabelSelector) -> NetworkPolicyPeer {
-    NetworkPolicyPeer { pod_selector: Some(pods), ..NetworkPolicyPeer::default() }
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
 
-/// All pods of a namespace.
-fn pods_of(namespace: &str) -> NetworkPolicyPeer {
-    NetworkPolicyPeer {
-        namespace_selector: Some(with_label("kubernetes.io/metadata.name", namespace)),
-        ..NetworkPolicyPeer::default()
+    use super::{name, workbench_policy};
+    use crate::server::operator::{api::Workbench, settings::Settings};
+
+    fn policy(settings: &Settings, former: &[&str]) -> Value {
+        let mut workbench = Workbench::new("wb1", Default::default());
+        workbench.metadata.namespace = Some("w1".to_owned());
+        workbench.metadata.uid = Some("uid-1".to_owned());
+        let former: Vec<_> = former.iter().map(|&name| name.to_owned()).collect();
+        workbench_policy(&workbench, settings, &former).value
     }
-}
 
-fn with_label(key: &str, value: &str) -> LabelSelector {
-    LabelSelector {
-        match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
-        ..LabelSelector::default()
+    #[test]
+    fn the_whole_object() {
+        let of = |namespace: &str| json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } } });
+        let wanted = json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {
+                "name": "wb1-netpol-server",
+                "namespace": "w1",
+                "labels": { "workbench": "wb1", "app.kubernetes.io/managed-by": "chorus-operator" },
+                "ownerReferences": [{
+                    "apiVersion": "default.chorus-tre.ch/v1alpha1", "kind": "Workbench", "name": "wb1", "uid": "uid-1",
+                    "controller": true, "blockOwnerDeletion": true
+                }],
+            },
+            "spec": {
+                "podSelector": { "matchLabels": { "workbench": "wb1" } },
+                "policyTypes": ["Ingress"],
+                "ingress": [
+                    { "from": [of("backend"), of("prometheus")], "ports": [{ "port": 8080, "protocol": "TCP" }] },
+                    {
+                        "from": [{ "podSelector": { "matchLabels": { "chorus-tre.ch/workbench": "wb1" } } }],
+                        "ports": [{ "port": 6080, "protocol": "TCP" }]
+                    },
+                ],
+            },
+        });
+        assert_eq!(policy(&Settings::default(), &[]), wanted);
     }
-}
 
-fn port(number: i32) -> NetworkPolicyPort {
-    NetworkPolicyPort {
-        port: Some(IntOrString::Int(number)),
-        protocol: Some("TCP".to_owned()),
-        ..NetworkPolicyPort::default()
+    #[test]
+    fn jobs_of_the_former_operator_in_one_order() {
+        let found = policy(&Settings::default(), &["wb1-b-y", "wb1-a-x"]);
+        let wanted =
+            json!([{ "key": "batch.kubernetes.io/job-name", "operator": "In", "values": ["wb1-a-x", "wb1-b-y"] }]);
+        assert_eq!(found["spec"]["ingress"][1]["from"][1]["podSelector"]["matchExpressions"], wanted);
+        assert_eq!(found, policy(&Settings::default(), &["wb1-a-x", "wb1-b-y"]));
+    }
+
+    #[test]
+    fn no_gateways_no_rule() {
+        let settings = Settings { ingress_namespaces: Vec::new(), ..Settings::default() };
+        let found = policy(&settings, &[]);
+        let rules = found["spec"]["ingress"].as_array().unwrap();
+        assert_eq!(rules.len(), 1, "a rule without peers would admit everybody");
+        assert_eq!(rules[0]["ports"][0]["port"], 6080);
+    }
+
+    #[test]
+    fn no_name_is_that_of_a_workspace() {
+        use crate::server::operator::workspace::name::with_suffix;
+        for owner in ["w1".to_owned(), "a".repeat(250), "a".repeat(300)] {
+            for suffix in ["-netpol", "-netpol-ingress"] {
+                assert_ne!(name(&owner), with_suffix(&owner, suffix));
+            }
+        }
     }
 }

@@ -1,18 +1,38 @@
 //! A project: its network policy and its status. Pure; the controller is in [`super::cluster`].
+//!
+//! ```text
+//! Workspace ─► fqdn ─► Reach ─► cilium or plain ─► wanted objects ─┐
+//! Seen ────────────────────────────────────────────────────────────┼─► plan: steps, status
+//!                                                                  └─► enforcement, for workbenches
+//! ```
+//!
+//! What always holds: no policy is ever wider than its workspace asks for, and none is called in force that is not. Of several
+//! workspaces in a namespace the first counts, since policies add up. What something else controls is left alone.
 
+pub mod cilium;
 pub mod fqdn;
 pub mod name;
+pub mod plain;
+mod plan;
+mod status;
 
-use std::sync::Arc;
+#[cfg(test)]
+mod evaluator;
+#[cfg(test)]
+mod tests;
 
-use chrono::{DateTime, Utc};
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
 
 use super::{
-    api::{Workspace, WorkspaceStatus},
+    api::{self, MANAGER, Workspace, labels},
     live::Child,
-    plan::Plan,
-    settings::Settings,
 };
+
+pub use plan::{enforcement, plan};
+pub use status::refused;
 
 /// What the caches hold about a namespace, to plan one of its workspaces.
 #[derive(Debug, Clone, Default)]
@@ -39,12 +59,28 @@ pub enum Enforcement {
     },
 }
 
-/// What to do about a workspace.
-pub fn plan(_workspace: &Workspace, _seen: &Seen, _settings: &Settings, _now: DateTime<Utc>) -> Plan<WorkspaceStatus> {
-    Plan { steps: Vec::new(), status: None, wake: None, notices: Vec::new() }
+/// What the pods of a workspace reach outside their namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing.
+    Nothing,
+    /// The web: ports 80 and 443 of public addresses.
+    Web,
+    /// The web, where the name is one of these.
+    Names(Vec<String>),
 }
 
-/// Whether the policy of a namespace is in force, for its workbenches.
-pub fn enforcement(_seen: &Seen, _settings: &Settings) -> Enforcement {
-    Enforcement::Missing { reason: "NoWorkspace", message: "The namespace has no Workspace.".to_owned() }
+/// The metadata of a policy of this workspace.
+fn child(workspace: &Workspace, suffix: &str) -> ObjectMeta {
+    let name_of = workspace.name_any();
+    ObjectMeta {
+        name: Some(name::with_suffix(&name_of, suffix)),
+        namespace: workspace.namespace(),
+        labels: Some(BTreeMap::from([
+            (labels::WORKSPACE.to_owned(), name::label(&name_of)),
+            (labels::MANAGED_BY.to_owned(), MANAGER.to_owned()),
+        ])),
+        owner_references: api::owned_by(workspace),
+        ..ObjectMeta::default()
+    }
 }

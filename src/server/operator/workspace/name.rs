@@ -6,6 +6,8 @@ use sha2::{Digest, Sha256};
 
 /// The longest name of an object (RFC 1123 subdomain).
 const MAX: usize = 253;
+/// The longest value of a label.
+const MAX_LABEL: usize = 63;
 /// Hexadecimal digits of the hash.
 const DIGITS: usize = 10;
 
@@ -15,12 +17,21 @@ pub fn with_suffix(owner: &str, suffix: &str) -> String {
     if owner.len() + suffix.len() <= MAX {
         return format!("{owner}{suffix}");
     }
-    let mut hash = String::with_capacity(2 * DIGITS);
+    shortened(owner, suffix, MAX)
+}
+
+/// The owner's name as the value of a label: itself, or, where it is longer than 63 characters, its start and the hash.
+pub fn label(owner: &str) -> String {
+    if owner.len() <= MAX_LABEL { owner.to_owned() } else { shortened(owner, "", MAX_LABEL) }
+}
+
+fn shortened(owner: &str, suffix: &str, longest: usize) -> String {
+    let mut hash = String::with_capacity(DIGITS);
     for byte in Sha256::digest(owner.as_bytes()).iter().take(DIGITS / 2) {
         // Writing into a String never fails.
         let _ = write!(hash, "{byte:02x}");
     }
-    let room = MAX - suffix.len() - 1 - DIGITS;
+    let room = longest.saturating_sub(suffix.len() + 1 + DIGITS);
     let start: String = owner.chars().take(room).collect();
     let start = match start.trim_end_matches(['-', '.']) {
         "" => "ws",
@@ -33,7 +44,7 @@ pub fn with_suffix(owner: &str, suffix: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::with_suffix;
+    use super::{label, with_suffix};
 
     #[test]
     fn short_names_keep_their_owner_and_long_ones_get_a_hash() {
@@ -58,6 +69,12 @@ mod tests {
         let name = with_suffix(&"a".repeat(247), "-netpol-ingress");
         assert_eq!(name.len(), 253);
         assert!(name.ends_with("a-netpol-ingress-d1c97f05a0"), "{name}");
+    }
+
+    #[test]
+    fn labels_are_at_most_63_characters() {
+        assert_eq!(label(&"a".repeat(63)), "a".repeat(63));
+        assert_eq!(label(&"a".repeat(247)), format!("{}-d1c97f05a0", "a".repeat(52)));
     }
 
     proptest! {
