@@ -3,7 +3,7 @@
 //! What always holds: what is read here is written back by nobody but its author. The operator writes `status` and one
 //! finalizer, never a `spec`.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::Resource;
 
@@ -43,6 +43,12 @@ pub mod labels {
     pub const NOT_READY_SINCE: &str = "chorus-tre.ch/not-ready-since";
     /// Annotation of a Job: the `restartGeneration` for which it was made.
     pub const RESTART_GENERATION: &str = "chorus-tre.ch/restart-generation";
+    /// Annotation of a Job: when its app was given up because it did not start, RFC 3339. The Job stays suspended.
+    pub const TIMED_OUT: &str = "chorus-tre.ch/timed-out-at";
+    /// Annotation of what is applied: a hash of it all, so that something that is no longer wanted is noticed too.
+    pub const APPLIED: &str = "chorus-tre.ch/applied";
+    /// On the Job that makes the folders of a file system of a workspace: `scratch` or `local`.
+    pub const STORAGE: &str = "chorus-tre.ch/storage";
     /// Annotation of a Workbench: `chorus operator adopt --restart` sets it to the moment (RFC 3339) at which a taken-over
     /// server may be rolled.
     pub const ADOPT: &str = "chorus-tre.ch/adopt";
@@ -51,11 +57,16 @@ pub mod labels {
 /// A condition of a resource (`metav1.Condition`).
 pub type Condition = k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 /// A quantity of Kubernetes: `500m`, `2Gi`.
-pub type Quantity = k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+pub use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// A moment as Kubernetes writes it; whole seconds.
 pub fn time(at: DateTime<Utc>) -> Time {
     Time(k8s_openapi::jiff::Timestamp::from_second(at.timestamp()).unwrap_or_default())
+}
+
+/// A moment as annotations hold it: RFC 3339, whole seconds.
+pub fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// A moment that Kubernetes wrote.

@@ -6,22 +6,40 @@
 //! Facts, now ┘
 //! ```
 
-pub mod policy;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use chrono::{DateTime, Utc};
-
 use super::{
-    api::{Workbench, WorkbenchStatus},
     live::{Child, DeploymentStatus, JobStatus, Pod, VolumeStatus},
-    plan::{Plan, Target},
+    plan::Target,
     settings::Settings,
     workspace::Enforcement,
 };
+
+mod adopted;
+mod app;
+mod apps;
+mod check;
+mod deletion;
+mod images;
+mod licence;
+pub mod names;
+mod network;
+mod notices;
+mod pass;
+mod plan;
+mod pods;
+pub mod policy;
+mod server;
+mod serving;
+mod status;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use plan::plan;
 
 /// What the caches hold about one workbench.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +58,9 @@ pub struct Seen {
     pub volumes: BTreeMap<Mount, Volume>,
     /// Children that a read of the API server did not find, though they are recorded ([`super::plan::Step::Confirm`]).
     pub absent: BTreeSet<Target>,
+    /// Children that the API server refused as they were wanted (422, 403), and what it said: they are reported and not sent
+    /// again, so that one of them stops no other. The controller forgets a refusal when the workbench changes, and after a while.
+    pub refused: BTreeMap<Target, String>,
 }
 
 /// A file system of a workspace. The order is that of volumes and mounts.
@@ -51,6 +72,20 @@ pub enum Mount {
     Scratch,
     /// A folder of the node: `local`.
     Local,
+}
+
+impl Mount {
+    /// All, in order.
+    pub const ALL: [Self; 3] = [Self::Archive, Self::Scratch, Self::Local];
+
+    /// Its name in volumes, claims and paths.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::Scratch => "scratch",
+            Self::Local => "local",
+        }
+    }
 }
 
 /// The objects of a file system of a workspace, as far as they exist.
@@ -79,9 +114,4 @@ pub struct Facts<'a> {
     pub nfs: Option<BTreeMap<String, String>>,
     /// The key `config.yaml` of the licence Secret of the namespace, if it exists.
     pub licences: Option<String>,
-}
-
-/// What to do about a workbench.
-pub fn plan(_workbench: &Workbench, _seen: &Seen, _facts: &Facts<'_>, _now: DateTime<Utc>) -> Plan<WorkbenchStatus> {
-    Plan { steps: Vec::new(), status: None, wake: None, notices: Vec::new() }
 }
