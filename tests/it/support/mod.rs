@@ -4,6 +4,8 @@
 pub mod binary;
 #[allow(dead_code, reason = "a harness also offers what the next test needs")]
 pub mod chromium;
+#[allow(dead_code, reason = "a harness also offers what the next test needs")]
+pub mod cluster;
 pub mod contract;
 pub mod golden;
 pub mod postgres;
