@@ -17,6 +17,7 @@ pub mod live;
 pub mod manifests;
 pub mod network;
 pub mod plan;
+pub mod render;
 pub mod settings;
 pub mod workbench;
 pub mod workspace;
