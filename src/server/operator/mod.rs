@@ -10,9 +10,11 @@
 //! What always holds: nothing is written that is there already; a resource's `spec` is never written; without the leader's
 //! lease nothing is written at all.
 
+pub mod adopt;
 pub mod api;
 pub mod cluster;
 pub mod contains;
+pub mod doctor;
 pub mod live;
 pub mod manifests;
 pub mod network;

@@ -20,6 +20,16 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// Whether it is a field that the schema does not have. The API server drops such fields instead of refusing them.
+    pub fn is_unknown_field(&self) -> bool {
+        self.message.starts_with(UNKNOWN)
+    }
+}
+
+/// How the message about a field begins that the schema does not have.
+const UNKNOWN: &str = "there is no field";
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.path, self.message) }
@@ -149,7 +159,7 @@ impl Check {
                 Some(schema) => self.below(format!(".{name}"), schema, value),
                 None if root && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") => {}
                 None if schema.x_kubernetes_preserve_unknown_fields == Some(true) => {}
-                None => self.problem(format!("there is no field {name}")),
+                None => self.problem(format!("{UNKNOWN} {name}")),
             }
         }
     }

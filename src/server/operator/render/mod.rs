@@ -24,8 +24,6 @@ use pretended::Pretended;
 mod documents;
 mod observed;
 mod pretended;
-#[cfg(test)]
-mod tests;
 
 pub use observed::{FileSystem, Observed, Policy, Secrets, Server, Storage};
 
