@@ -107,8 +107,10 @@ fn is_outdated(object: DynamicObject) -> Option<Outdated> {
     let conditions = object.data["status"]["conditions"].as_array();
     let condition = conditions.into_iter().flatten().find(|one| one["type"] == OUTDATED && one["status"] == "True")?;
     let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
-    let workbench =
-        Name { namespace: object.metadata.namespace.unwrap_or_default(), name: object.metadata.name.unwrap_or_default() };
+    let workbench = Name {
+        namespace: object.metadata.namespace.unwrap_or_default(),
+        name: object.metadata.name.unwrap_or_default(),
+    };
     Some(Outdated { workbench, reason: text("reason"), message: text("message") })
 }
 
@@ -185,8 +187,11 @@ mod tests {
                         let items = [workbench("b", "True"), workbench("c", "False")];
                         (200, json!({ "metadata": { "continue": "more" }, "items": items }))
                     }
-                    _ if parts.uri.path().ends_with("/gone") => (404, json!({ "kind": "Status", "apiVersion": "v1",
-                        "metadata": {}, "status": "Failure", "message": "none", "reason": "NotFound", "code": 404 })),
+                    _ if parts.uri.path().ends_with("/gone") => (
+                        404,
+                        json!({ "kind": "Status", "apiVersion": "v1",
+                        "metadata": {}, "status": "Failure", "message": "none", "reason": "NotFound", "code": 404 }),
+                    ),
                     (method, _) => {
                         let patch = serde_json::from_slice(&body).unwrap();
                         patches.lock().unwrap().push((format!("{method} {}", parts.uri.path()), patch));
@@ -205,7 +210,8 @@ mod tests {
         let patches = Arc::default();
         let client = server(&patches);
         let found = outdated(&client).await.unwrap();
-        let names: Vec<_> = found.iter().map(|outdated| format!("{} {}", outdated.workbench, outdated.reason)).collect();
+        let names: Vec<_> =
+            found.iter().map(|outdated| format!("{} {}", outdated.workbench, outdated.reason)).collect();
         assert_eq!(names, ["w/a TakenOver", "w/b TakenOver"]);
         assert!(patches.lock().unwrap().is_empty());
 

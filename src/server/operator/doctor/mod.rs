@@ -145,7 +145,9 @@ fn unknown(check: &str, error: &kube::Error) -> Row {
         kube::Error::Api(status) if status.code == 403 => {
             Row::warn(check, "not allowed to look", "run doctor as an administrator of the cluster")
         }
-        kube::Error::Api(status) => Row::warn(check, format!("cannot be looked at: {}", status.message), "run doctor again"),
+        kube::Error::Api(status) => {
+            Row::warn(check, format!("cannot be looked at: {}", status.message), "run doctor again")
+        }
         error => Row::warn(check, format!("cannot be looked at: {error}"), "run doctor again"),
     }
 }
