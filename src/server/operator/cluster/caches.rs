@@ -1,0 +1,472 @@
+//! What is known of the cluster, and who has to act when it changes.
+//!
+//! Watches and responses go in; keys into the queue and what plans need come out. Nothing here talks to the API server.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        api::{Workbench, Workspace},
+        live::{Child, DeploymentStatus, JobStatus, Kind, Pod, VolumeStatus},
+        plan::Target,
+        settings::Settings,
+        workbench::{self, Facts, Mount, Volume, names, policy},
+        workspace::{self, Enforcement},
+    },
+    project::{Kinds, Named, Remembered, Secret},
+    queue::Queue,
+    store::{Change, Store, Text},
+};
+
+/// The kinds that are reconciled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resource {
+    /// First, because workbenches wait for its policy.
+    Workspace,
+    /// A desktop.
+    Workbench,
+}
+
+impl Resource {
+    /// As metrics say it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Workspace => "Workspace",
+            Self::Workbench => "Workbench",
+        }
+    }
+}
+
+/// A resource to reconcile.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its kind.
+    pub resource: Resource,
+    /// Its namespace.
+    pub namespace: Text,
+    /// Its name.
+    pub name: Text,
+}
+
+impl Key {
+    fn workbench(namespace: &str, name: &str) -> Self {
+        Self { resource: Resource::Workbench, namespace: namespace.into(), name: name.into() }
+    }
+
+    fn workspace(namespace: &str, name: &str) -> Self {
+        Self { resource: Resource::Workspace, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+/// What is known of the cluster.
+pub struct Caches {
+    pub(super) settings: Arc<Settings>,
+    queue: Arc<Queue<Key>>,
+    pub(super) workbenches: RwLock<Store<Workbench>>,
+    pub(super) workspaces: RwLock<Store<Workspace>>,
+    pub(super) deployments: RwLock<Store<Child<DeploymentStatus>>>,
+    pub(super) services: RwLock<Store<Child<()>>>,
+    pub(super) jobs: RwLock<Store<Child<JobStatus>>>,
+    pub(super) server_pods: RwLock<Store<Pod>>,
+    pub(super) app_pods: RwLock<Store<Pod>>,
+    pub(super) policies: RwLock<Store<Child<()>>>,
+    pub(super) cilium_policies: RwLock<Store<Child<()>>>,
+    pub(super) volumes: RwLock<Store<Child<VolumeStatus>>>,
+    pub(super) claims: RwLock<Store<Child<VolumeStatus>>>,
+    pub(super) drivers: RwLock<Store<Named>>,
+    pub(super) juicefs: RwLock<Store<Secret>>,
+    pub(super) nfs: RwLock<Store<Secret>>,
+    pub(super) licences: RwLock<Store<Secret>>,
+    /// Whether it is known which kinds the cluster has, and whether it has the policies of Cilium.
+    pub(super) discovered: AtomicBool,
+    pub(super) cilium: AtomicBool,
+    /// Whether the policy of a namespace is in force, as workbenches were told.
+    enforcement: Mutex<HashMap<Text, Enforcement>>,
+}
+
+impl Caches {
+    /// Empty caches.
+    pub fn new(settings: Arc<Settings>, queue: Arc<Queue<Key>>) -> Self {
+        Self {
+            settings,
+            queue,
+            workbenches: RwLock::default(),
+            workspaces: RwLock::default(),
+            deployments: RwLock::default(),
+            services: RwLock::default(),
+            jobs: RwLock::default(),
+            server_pods: RwLock::default(),
+            app_pods: RwLock::default(),
+            policies: RwLock::default(),
+            cilium_policies: RwLock::default(),
+            volumes: RwLock::default(),
+            claims: RwLock::default(),
+            drivers: RwLock::default(),
+            juicefs: RwLock::default(),
+            nfs: RwLock::default(),
+            licences: RwLock::default(),
+            discovered: AtomicBool::new(false),
+            cilium: AtomicBool::new(false),
+            enforcement: Mutex::default(),
+        }
+    }
+
+    /// The kinds whose first list is not read yet.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let licences = self.settings.license_secret.is_none() || read(&self.licences).synced();
+        let cilium = !self.cilium.load(Ordering::Acquire) || read(&self.cilium_policies).synced();
+        [
+            ("workbenches", read(&self.workbenches).synced()),
+            ("workspaces", read(&self.workspaces).synced()),
+            ("deployments", read(&self.deployments).synced()),
+            ("services", read(&self.services).synced()),
+            ("jobs", read(&self.jobs).synced()),
+            ("pods of servers", read(&self.server_pods).synced()),
+            ("pods of apps", read(&self.app_pods).synced()),
+            ("networkpolicies", read(&self.policies).synced()),
+            ("the kinds of Cilium", self.discovered.load(Ordering::Acquire)),
+            ("ciliumnetworkpolicies", cilium),
+            ("persistentvolumes", read(&self.volumes).synced()),
+            ("persistentvolumeclaims", read(&self.claims).synced()),
+            ("csidrivers", read(&self.drivers).synced()),
+            ("the Secret of the object storage", read(&self.juicefs).synced()),
+            ("the Secret of the NFS server", read(&self.nfs).synced()),
+            ("the Secrets with licences", licences),
+        ]
+        .into_iter()
+        .filter_map(|(kind, synced)| (!synced).then_some(kind))
+        .collect()
+    }
+
+    /// Whether everything was read once.
+    pub fn synced(&self) -> bool {
+        self.missing().is_empty()
+    }
+
+    /// Wakes everything.
+    pub fn wake_all(&self) {
+        let keys: Vec<Key> = read(&self.workspaces).all().map(|object| key(Resource::Workspace, &**object)).collect();
+        keys.into_iter().for_each(|key| self.queue.wake(key));
+        self.wake_all_workbenches();
+    }
+
+    /// One workbench.
+    pub fn workbench(&self, key: &Key) -> Option<Arc<Workbench>> {
+        read(&self.workbenches).get(&key.namespace, &key.name)
+    }
+
+    /// One workspace.
+    pub fn workspace(&self, key: &Key) -> Option<Arc<Workspace>> {
+        read(&self.workspaces).get(&key.namespace, &key.name)
+    }
+
+    /// What is seen of a workbench.
+    pub fn seen(&self, key: &Key) -> workbench::Seen {
+        let (namespace, name) = (&*key.namespace, &*key.name);
+        let mut pods = read(&self.server_pods).of(namespace, name);
+        pods.extend(read(&self.app_pods).of(namespace, name));
+        workbench::Seen {
+            deployment: read(&self.deployments).get(namespace, &names::server(name)),
+            service: read(&self.services).get(namespace, name),
+            policy: read(&self.policies).get(namespace, &policy::name(name)),
+            jobs: read(&self.jobs).of(namespace, name),
+            pods,
+            volumes: Mount::ALL.into_iter().filter_map(|mount| Some((mount, self.volume(namespace, mount)?))).collect(),
+            ..workbench::Seen::default()
+        }
+    }
+
+    /// What holds for a workbench.
+    pub fn facts(&self, key: &Key) -> Facts<'_> {
+        let settings = &*self.settings;
+        let secret = |store: &RwLock<Store<Secret>>, namespace: &str, name: &str, keys: &[&str]| {
+            let secret = read(store).get(namespace, name)?;
+            let wanted = |&key: &&str| Some((key.to_owned(), secret.0.values.get(key)?.clone()));
+            Some(keys.iter().filter_map(wanted).collect::<BTreeMap<_, _>>())
+        };
+        let (juicefs, nfs) = (&settings.juicefs_secret, &settings.nfs_secret);
+        let licences = settings.license_secret.as_deref();
+        let licences = licences.and_then(|name| secret(&self.licences, &key.namespace, name, &[LICENCES]));
+        Facts {
+            settings,
+            network: self.enforcement(&key.namespace),
+            drivers: read(&self.drivers).all().map(|driver| driver.key().1.to_owned()).collect::<BTreeSet<_>>(),
+            juicefs: secret(&self.juicefs, &juicefs.namespace, &juicefs.name, &["name"]),
+            nfs: secret(&self.nfs, &nfs.namespace, &nfs.name, &["server", "share"]),
+            licences: licences.and_then(|mut values| values.remove(LICENCES)),
+        }
+    }
+
+    /// What is seen of a namespace.
+    pub fn namespace(&self, namespace: &str) -> workspace::Seen {
+        let cilium = self.cilium.load(Ordering::Acquire);
+        let cilium_policies = read(&self.cilium_policies);
+        workspace::Seen {
+            workspaces: read(&self.workspaces).in_namespace(namespace),
+            policies: read(&self.policies).of(namespace, ""),
+            cilium_policies: (cilium && cilium_policies.synced()).then(|| cilium_policies.of(namespace, "")),
+        }
+    }
+
+    /// Takes up what the API server answered to a write or a look, and wakes whom it concerns, except who asked. Returns
+    /// false if the answer cannot be understood.
+    pub fn feed(&self, kind: Kind, text: &str, asker: &Key) -> bool {
+        match kind {
+            Kind::Deployment => self.feed_into(&self.deployments, Some(kind), text, asker, Self::child_changed),
+            Kind::Service => self.feed_into(&self.services, Some(kind), text, asker, Self::child_changed),
+            Kind::Job => self.feed_into(&self.jobs, Some(kind), text, asker, Self::job_changed),
+            Kind::NetworkPolicy => self.feed_into(&self.policies, Some(kind), text, asker, Self::policy_changed),
+            Kind::CiliumNetworkPolicy => {
+                self.feed_into(&self.cilium_policies, Some(kind), text, asker, Self::policy_changed)
+            }
+            Kind::PersistentVolume => self.feed_into(&self.volumes, Some(kind), text, asker, Self::volume_changed),
+            Kind::PersistentVolumeClaim => self.feed_into(&self.claims, Some(kind), text, asker, Self::claim_changed),
+        }
+    }
+
+    /// Takes up what the API server answered to a write of a resource.
+    pub fn feed_resource(&self, asker: &Key, text: &str) -> bool {
+        match asker.resource {
+            Resource::Workbench => self.feed_into(&self.workbenches, None, text, asker, Self::workbench_changed),
+            Resource::Workspace => self.feed_into(&self.workspaces, None, text, asker, Self::workspace_changed),
+        }
+    }
+
+    /// A resource is gone.
+    pub fn forget_resource(&self, key: &Key) {
+        match key.resource {
+            Resource::Workbench => drop(write(&self.workbenches).forget(&key.namespace, &key.name)),
+            Resource::Workspace => {
+                write(&self.workspaces).forget(&key.namespace, &key.name);
+                self.network_changed(&key.namespace, Some(key));
+            }
+        }
+    }
+
+    /// A child is gone.
+    pub fn forget(&self, target: &Target) {
+        let (namespace, name) = (target.namespace.as_str(), target.name.as_str());
+        match target.kind {
+            Kind::Deployment => drop(write(&self.deployments).forget(namespace, name)),
+            Kind::Service => drop(write(&self.services).forget(namespace, name)),
+            Kind::Job => drop(write(&self.jobs).forget(namespace, name)),
+            Kind::NetworkPolicy => drop(write(&self.policies).forget(namespace, name)),
+            Kind::CiliumNetworkPolicy => drop(write(&self.cilium_policies).forget(namespace, name)),
+            Kind::PersistentVolume => drop(write(&self.volumes).forget(namespace, name)),
+            Kind::PersistentVolumeClaim => drop(write(&self.claims).forget(namespace, name)),
+        }
+    }
+
+    /// How many workbenches there are in each state, for metrics.
+    pub fn states(&self) -> BTreeMap<&'static str, usize> {
+        let mut states = BTreeMap::new();
+        for workbench in read(&self.workbenches).all() {
+            *states.entry(state(workbench)).or_default() += 1;
+        }
+        states
+    }
+
+    /// Whether the policy of a namespace is in force. Workbenches ask for it in every pass, so it is kept until the
+    /// workspace or its policies change.
+    fn enforcement(&self, namespace: &str) -> Enforcement {
+        let mut known = self.enforcement.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(enforcement) = known.get(namespace) {
+            return enforcement.clone();
+        }
+        let enforcement = workspace::enforcement(&self.namespace(namespace), &self.settings);
+        known.insert(namespace.into(), enforcement.clone());
+        enforcement
+    }
+
+    fn volume(&self, namespace: &str, mount: Mount) -> Option<Volume> {
+        let volume = Volume {
+            volume: read(&self.volumes).get("", &names::volume(namespace, mount)),
+            claim: read(&self.claims).get(namespace, &names::claim(namespace, mount)),
+            setup: names::setup(namespace, mount).and_then(|name| read(&self.jobs).get(namespace, &name)),
+        };
+        (volume.volume.is_some() || volume.claim.is_some() || volume.setup.is_some()).then_some(volume)
+    }
+
+    fn feed_into<T: Remembered>(
+        &self,
+        store: &RwLock<Store<T>>,
+        kind: Option<Kind>,
+        text: &str,
+        asker: &Key,
+        changed: fn(&Self, &Change<T>, Option<&Key>),
+    ) -> bool {
+        let kind = kind.map_or(Kinds::Other, Kinds::Child);
+        let Some(object) = serde_json::from_str(text).ok().and_then(|wire| T::project(kind, wire)) else {
+            return false;
+        };
+        let change = write(store).feed(object);
+        if let Some(change) = change.filter(Change::matters) {
+            changed(self, &change, Some(asker));
+        }
+        true
+    }
+
+    fn wake(&self, key: Key, asker: Option<&Key>) {
+        if Some(&key) != asker {
+            self.queue.wake(key);
+        }
+    }
+
+    pub(super) fn workbench_changed(&self, change: &Change<Workbench>, asker: Option<&Key>) {
+        if let Some(workbench) = change.either() {
+            self.wake(key(Resource::Workbench, workbench), asker);
+        }
+    }
+
+    pub(super) fn workspace_changed(&self, change: &Change<Workspace>, asker: Option<&Key>) {
+        if let Some(workspace) = change.either() {
+            self.network_changed(workspace.key().0, asker);
+        }
+    }
+
+    pub(super) fn child_changed<S: super::project::Status>(&self, change: &Change<Child<S>>, asker: Option<&Key>) {
+        if let (Some(child), Some(workbench)) = (change.either(), &change.group) {
+            self.wake(Key::workbench(&child.meta.namespace, workbench), asker);
+        }
+    }
+
+    pub(super) fn job_changed(&self, change: &Change<Child<JobStatus>>, asker: Option<&Key>) {
+        self.child_changed(change, asker);
+        let Some(job) = change.either() else { return };
+        let namespace = &job.meta.namespace;
+        if Mount::ALL.iter().any(|&mount| names::setup(namespace, mount).as_ref() == Some(&job.meta.name)) {
+            self.wake_workbenches(namespace, asker);
+        }
+    }
+
+    pub(super) fn pod_changed(&self, change: &Change<Pod>, asker: Option<&Key>) {
+        if let (Some(pod), Some(workbench)) = (change.either(), &change.group) {
+            self.wake(Key::workbench(&pod.meta.namespace, workbench), asker);
+        }
+    }
+
+    pub(super) fn policy_changed(&self, change: &Change<Child<()>>, asker: Option<&Key>) {
+        match (change.either(), change.group.as_deref()) {
+            (Some(policy), Some("") | None) => self.network_changed(&policy.meta.namespace, asker),
+            _ => self.child_changed(change, asker),
+        }
+    }
+
+    pub(super) fn volume_changed(&self, change: &Change<Child<VolumeStatus>>, asker: Option<&Key>) {
+        if let Some(namespace) = change.either().and_then(|volume| namespace_of_volume(&volume.meta.name)) {
+            self.wake_workbenches(namespace, asker);
+        }
+    }
+
+    pub(super) fn claim_changed(&self, change: &Change<Child<VolumeStatus>>, asker: Option<&Key>) {
+        if let Some(claim) = change.either() {
+            self.wake_workbenches(&claim.meta.namespace, asker);
+        }
+    }
+
+    pub(super) fn driver_changed(&self, _change: &Change<Named>, _asker: Option<&Key>) {
+        self.wake_all_workbenches();
+    }
+
+    pub(super) fn storage_secret_changed(&self, _change: &Change<Secret>, _asker: Option<&Key>) {
+        self.wake_all_workbenches();
+    }
+
+    pub(super) fn licences_changed(&self, change: &Change<Secret>, asker: Option<&Key>) {
+        if let Some(secret) = change.either() {
+            self.wake_workbenches(secret.key().0, asker);
+        }
+    }
+
+    /// Cilium came or went: every policy is another one.
+    pub(super) fn cilium_changed(&self) {
+        let keys: Vec<Key> = read(&self.workspaces).all().map(|object| key(Resource::Workspace, &**object)).collect();
+        let namespaces: BTreeSet<Text> = keys.into_iter().map(|key| key.namespace).collect();
+        namespaces.iter().for_each(|namespace| self.network_changed(namespace, None));
+    }
+
+    /// The workspace of a namespace or its policies changed. Its workbenches are woken if that means something to them:
+    /// most changes, such as those of its status, do not.
+    fn network_changed(&self, namespace: &str, asker: Option<&Key>) {
+        for name in read(&self.workspaces).names(namespace) {
+            self.wake(Key::workspace(namespace, &name), asker);
+        }
+        if let Some(asker) =
+            asker.filter(|asker| asker.resource == Resource::Workspace && self.workspace(asker).is_none())
+        {
+            self.queue.wake(asker.clone());
+        }
+        let forget = || self.enforcement.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
+        let before = forget();
+        if !self.synced() || before != Some(self.enforcement(namespace)) {
+            self.wake_workbenches(namespace, asker);
+        }
+    }
+
+    fn wake_workbenches(&self, namespace: &str, asker: Option<&Key>) {
+        let names = read(&self.workbenches).names(namespace);
+        names.into_iter().for_each(|name| self.wake(Key::workbench(namespace, &name), asker));
+    }
+
+    fn wake_all_workbenches(&self) {
+        let keys: Vec<Key> = read(&self.workbenches).all().map(|object| key(Resource::Workbench, &**object)).collect();
+        keys.into_iter().for_each(|key| self.queue.wake(key));
+    }
+}
+
+/// The key of a licence Secret.
+const LICENCES: &str = "config.yaml";
+
+/// The namespace of a volume of a workspace; none for any other volume.
+pub(super) fn namespace_of_volume(name: &str) -> Option<&str> {
+    Mount::ALL.iter().find_map(|&mount| name.strip_suffix(&names::volume("", mount)))
+}
+
+/// Whether this is a claim of the workspace in this namespace.
+pub(super) fn is_claim(namespace: &str, name: &str) -> bool {
+    Mount::ALL.iter().any(|&mount| names::claim(namespace, mount) == name)
+}
+
+fn key<T: Remembered>(resource: Resource, object: &T) -> Key {
+    let (namespace, name) = object.key();
+    Key { resource, namespace: namespace.into(), name: name.into() }
+}
+
+/// The state of a workbench in one word.
+fn state(workbench: &Workbench) -> &'static str {
+    use super::super::api::workbench::DeploymentHealth::{Failed, Progressing, Running};
+    if workbench.metadata.deletion_timestamp.is_some() {
+        return "Deleting";
+    }
+    if workbench.spec.suspended == Some(true) {
+        return "Suspended";
+    }
+    match workbench.status.as_ref().map(|status| status.server_deployment.status) {
+        Some(Running) => "Running",
+        Some(Progressing) => "Progressing",
+        Some(Failed) => "Failed",
+        None => "New",
+    }
+}
+
+/// Whoever panicked left the map as it was.
+pub(super) fn read<T>(store: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    store.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn write<T>(store: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    store.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A label of an object.
+pub(super) fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.get("metadata")?.get("labels")?.get(name)?.as_str()
+}

@@ -1,0 +1,249 @@
+//! Doing what a plan asks for, step by step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        api::{FINALIZER, MANAGER},
+        live::Kind,
+        plan::{Object, Step, Target},
+    },
+    caches::{Caches, Key},
+    writer::{Fault, Writer, is_version},
+};
+
+/// What one pass over a resource learned beyond the caches.
+#[derive(Debug, Default)]
+pub struct Pass {
+    /// Children that a look did not find.
+    pub absent: BTreeSet<Target>,
+    /// Children that the API server refused, and what it said.
+    pub refused: BTreeMap<Target, String>,
+    /// Whether one was refused in this pass.
+    pub learned: bool,
+    /// What failed without holding up the rest.
+    pub setback: Option<Fault>,
+    /// Whether anything was written.
+    pub wrote: bool,
+}
+
+/// What is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The next step.
+    Step,
+    /// Something was learned: plan anew.
+    Plan,
+}
+
+/// The resource that a plan is about, as far as steps on itself need it.
+#[derive(Debug, Clone, Default)]
+pub struct Subject {
+    /// Its version.
+    pub version: String,
+    /// Its finalizers.
+    pub finalizers: Vec<String>,
+}
+
+/// Does steps.
+pub struct Hands<'a> {
+    /// Where responses go.
+    pub caches: &'a Caches,
+    /// How requests go out.
+    pub writer: &'a Writer,
+    /// For which resource.
+    pub key: &'a Key,
+}
+
+impl Hands<'_> {
+    /// Does these steps in order, until one fails or teaches something.
+    pub async fn perform(&self, steps: &[Step], subject: &Subject, pass: &mut Pass) -> Result<Next, Fault> {
+        for step in steps {
+            let outcome = self.step(step, subject, pass).await;
+            match self.judge(step, outcome, pass).await? {
+                Next::Step => {}
+                Next::Plan => return Ok(Next::Plan),
+            }
+        }
+        Ok(Next::Step)
+    }
+
+    async fn step(&self, step: &Step, subject: &Subject, pass: &mut Pass) -> Result<Next, Fault> {
+        pass.wrote |= !matches!(step, Step::Confirm(_));
+        match step {
+            Step::AddFinalizer => {
+                let some = !subject.finalizers.is_empty();
+                let text = self.writer.add_finalizer(self.key, &subject.version, some).await?;
+                self.took_resource(&text)?;
+            }
+            Step::RemoveFinalizer => self.remove_finalizer(subject).await?,
+            Step::Apply(object) => self.took(object.kind, &self.writer.apply(object).await?)?,
+            Step::Create(object) => self.took(object.kind, &self.writer.create(object).await?)?,
+            Step::TakeOver(object) => return self.take_over(object).await,
+            Step::Patch { target, patch } => self.took(target.kind, &self.writer.merge(target, patch).await?)?,
+            Step::Delete(target) => self.delete(target).await?,
+            Step::KillPods { namespace, selector } => drop(self.writer.kill(namespace, selector).await?),
+            Step::Confirm(target) => return self.confirm(target, pass).await,
+        }
+        Ok(Next::Step)
+    }
+
+    /// What a failure means: for the object, for the app, or for the whole pass.
+    async fn judge(&self, step: &Step, outcome: Result<Next, Fault>, pass: &mut Pass) -> Result<Next, Fault> {
+        let fault = match outcome {
+            Ok(next) => return Ok(next),
+            Err(fault) => fault,
+        };
+        match (step, fault.code()) {
+            // It was written or deleted meanwhile: what is there now decides.
+            (Step::Create(object) | Step::TakeOver(object), 409) => self.look(&target_of(object)).await,
+            (Step::Patch { target, .. } | Step::Delete(target), 404 | 409) => self.look(target).await,
+            (Step::AddFinalizer | Step::RemoveFinalizer, 404 | 409 | 422) => self.look_at_resource().await,
+            _ if fault.refused() => self.refused(step, fault, pass),
+            _ => Err(fault),
+        }
+    }
+
+    /// A refusal holds up one child, not the others: the plan is told, and leaves it out.
+    fn refused(&self, step: &Step, fault: Fault, pass: &mut Pass) -> Result<Next, Fault> {
+        let target = match step {
+            Step::Create(object) | Step::Apply(object) | Step::TakeOver(object) => target_of(object),
+            Step::Patch { target, .. } | Step::Delete(target) => Target { uid: None, ..target.clone() },
+            _ => return Err(fault),
+        };
+        let (namespace, child) = (&target.namespace, &target.name);
+        tracing::warn!(namespace, name = &*self.key.name, child, %fault, "a child was refused");
+        if pass.refused.insert(target, fault.to_string()).is_none() {
+            pass.learned = true;
+            return Ok(Next::Plan);
+        }
+        // The plan knew and asks for it all the same: planning once more is of no use.
+        pass.setback = Some(fault);
+        Ok(Next::Step)
+    }
+
+    async fn remove_finalizer(&self, subject: &Subject) -> Result<(), Fault> {
+        let Some(index) = subject.finalizers.iter().position(|name| name == FINALIZER) else { return Ok(()) };
+        let text = self.writer.remove_finalizer(self.key, &subject.version, index).await?;
+        if subject.finalizers.len() == 1 {
+            self.caches.forget_resource(self.key);
+            return Ok(());
+        }
+        self.took_resource(&text)
+    }
+
+    /// Fields that a former manager owns stay although we do not want them; so its entries go first.
+    async fn take_over(&self, object: &Object) -> Result<Next, Fault> {
+        let target = target_of(object);
+        let Some(text) = self.writer.get(&target).await? else {
+            self.caches.forget(&target);
+            return Ok(Next::Plan);
+        };
+        let live: Value = serde_json::from_str(&text).map_err(|error| Fault::Unreadable(error.to_string()))?;
+        if let Some(patch) = without_former_managers(&live) {
+            self.writer.json_patch(&target, &patch).await?;
+        }
+        self.took(object.kind, &self.writer.apply(object).await?)?;
+        Ok(Next::Step)
+    }
+
+    async fn delete(&self, target: &Target) -> Result<(), Fault> {
+        let text = self.writer.delete(target).await?;
+        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+        // An object is answered while something keeps it, a status when it is gone.
+        if answer["kind"] == "Status" || !self.caches.feed(target.kind, &text, self.key) {
+            self.caches.forget(target);
+        }
+        Ok(())
+    }
+
+    async fn confirm(&self, target: &Target, pass: &mut Pass) -> Result<Next, Fault> {
+        if let Some(text) = self.writer.get(target).await? {
+            self.took(target.kind, &text)?;
+        } else {
+            self.caches.forget(target);
+            pass.absent.insert(target.clone());
+        }
+        Ok(Next::Plan)
+    }
+
+    async fn look(&self, target: &Target) -> Result<Next, Fault> {
+        match self.writer.get(target).await? {
+            Some(text) => self.took(target.kind, &text)?,
+            None => self.caches.forget(target),
+        }
+        Ok(Next::Plan)
+    }
+
+    async fn look_at_resource(&self) -> Result<Next, Fault> {
+        match self.writer.get_resource(self.key).await? {
+            Some(text) => self.took_resource(&text)?,
+            None => self.caches.forget_resource(self.key),
+        }
+        Ok(Next::Plan)
+    }
+
+    fn took(&self, kind: Kind, text: &str) -> Result<(), Fault> {
+        let understood = self.caches.feed(kind, text, self.key);
+        if understood {
+            Ok(())
+        } else {
+            Err(Fault::Unreadable(format!("the API server answered no {}", kind.names().1)))
+        }
+    }
+
+    fn took_resource(&self, text: &str) -> Result<(), Fault> {
+        let understood = self.caches.feed_resource(self.key, text);
+        let kind = self.key.resource.name();
+        if understood { Ok(()) } else { Err(Fault::Unreadable(format!("the API server answered no {kind}"))) }
+    }
+}
+
+/// A JSON patch that takes the entries of other managers out of `metadata.managedFields`, save those of subresources; none
+/// if there are none.
+fn without_former_managers(live: &Value) -> Option<Value> {
+    let entries = live.pointer("/metadata/managedFields")?.as_array()?;
+    let stays =
+        |entry: &&Value| entry["manager"] == MANAGER || !entry["subresource"].as_str().unwrap_or_default().is_empty();
+    let mut rest: Vec<Value> = entries.iter().filter(stays).cloned().collect();
+    if rest.len() == entries.len() {
+        return None;
+    }
+    if rest.is_empty() {
+        // An empty list would mean: as it was.
+        rest.push(json!({}));
+    }
+    let version = live.pointer("/metadata/resourceVersion")?.as_str()?;
+    Some(json!([is_version(version), { "op": "replace", "path": "/metadata/managedFields", "value": rest }]))
+}
+
+fn target_of(object: &Object) -> Target {
+    Target { kind: object.kind, namespace: object.namespace().to_owned(), name: object.name().to_owned(), uid: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn former_managers_leave() {
+        let entry = |manager: &str, subresource: &str| json!({ "manager": manager, "subresource": subresource });
+        let live = |entries: Value| json!({ "metadata": { "resourceVersion": "7", "managedFields": entries } });
+        let (former, status, ours) = (entry("manager", ""), entry("manager", "status"), entry(MANAGER, ""));
+        for (entries, rest) in [
+            (json!([former, status, ours]), Some(json!([status, ours]))),
+            (json!([former]), Some(json!([{}]))),
+            (json!([ours, status]), None),
+            (json!([]), None),
+        ] {
+            let patch = without_former_managers(&live(entries));
+            assert_eq!(patch.as_ref().map(|patch| patch[1]["value"].clone()), rest);
+            if let Some(patch) = patch {
+                assert_eq!(patch[0], is_version("7"));
+            }
+        }
+        assert_eq!(without_former_managers(&json!({})), None);
+    }
+}

@@ -1,0 +1,331 @@
+//! The objects of one kind that one watch delivers, with an index by namespace and workbench.
+//!
+//! Objects come from two sides: the watch, and the responses to our own writes. The newer resource version wins, so a pass
+//! sees its own writes, and neither an old event nor an old response takes anything back.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::project::Remembered;
+
+/// Text that is kept in many places.
+pub type Text = Arc<str>;
+
+/// Namespace (empty where there is none) and name.
+pub type Key = (Text, Text);
+
+/// What is remembered of a kind.
+#[derive(Debug)]
+pub struct Store<T> {
+    objects: HashMap<Key, Entry<T>>,
+    namespaces: HashMap<Text, BTreeSet<Text>>,
+    groups: HashMap<Key, BTreeSet<Text>>,
+    /// The objects of the list that is being read, if one is.
+    listing: Option<HashSet<Key>>,
+    /// The newest version that the watch delivered.
+    watched: u64,
+    synced: bool,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    object: Arc<T>,
+    group: Option<Text>,
+}
+
+/// What a delivery changed.
+#[derive(Debug)]
+pub struct Change<T> {
+    /// What was remembered.
+    pub before: Option<Arc<T>>,
+    /// What is remembered now.
+    pub after: Option<Arc<T>>,
+    /// The workbench that it belongs to.
+    pub group: Option<Text>,
+}
+
+impl<T> Default for Store<T> {
+    fn default() -> Self {
+        Self {
+            objects: HashMap::new(),
+            namespaces: HashMap::new(),
+            groups: HashMap::new(),
+            listing: None,
+            watched: 0,
+            synced: false,
+        }
+    }
+}
+
+impl<T: Remembered> Store<T> {
+    /// Whether a whole list was read.
+    pub const fn synced(&self) -> bool {
+        self.synced
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// One object.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
+        self.objects.get(&(namespace.into(), name.into())).map(|entry| Arc::clone(&entry.object))
+    }
+
+    /// The objects of a namespace, by name.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
+        let namespace: Text = namespace.into();
+        self.pick(&namespace, self.namespaces.get(&namespace))
+    }
+
+    /// The names of the objects of a namespace.
+    pub fn names(&self, namespace: &str) -> Vec<Text> {
+        self.namespaces.get(namespace).into_iter().flatten().cloned().collect()
+    }
+
+    /// The objects of a workbench, by name.
+    pub fn of(&self, namespace: &str, workbench: &str) -> Vec<Arc<T>> {
+        let group: Key = (namespace.into(), workbench.into());
+        self.pick(&group.0, self.groups.get(&group))
+    }
+
+    /// All objects, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.objects.values().map(|entry| &entry.object)
+    }
+
+    /// A list begins.
+    pub fn begin(&mut self) {
+        self.listing = Some(HashSet::new());
+    }
+
+    /// The list is complete: what it did not hold is gone, unless it is newer than everything in it.
+    pub fn complete(&mut self) -> Vec<Change<T>> {
+        self.synced = true;
+        let Some(listed) = self.listing.take() else { return Vec::new() };
+        let gone = |(key, entry): (&Key, &Entry<T>)| {
+            (!listed.contains(key) && number(entry.object.version()) <= self.watched).then(|| key.clone())
+        };
+        let gone: Vec<Key> = self.objects.iter().filter_map(gone).collect();
+        gone.into_iter().filter_map(|key| self.take(&key)).collect()
+    }
+
+    /// The watch delivers an object.
+    pub fn deliver(&mut self, (object, group): (T, Option<String>)) -> Option<Change<T>> {
+        self.watched = self.watched.max(number(object.version()));
+        if let Some(listing) = &mut self.listing {
+            let (namespace, name) = object.key();
+            listing.insert((namespace.into(), name.into()));
+        }
+        self.put(object, group)
+    }
+
+    /// The watch says that an object is gone.
+    pub fn gone(&mut self, namespace: &str, name: &str, version: &str) -> Option<Change<T>> {
+        let version = number(version);
+        self.watched = self.watched.max(version);
+        let key: Key = (namespace.into(), name.into());
+        if self.objects.get(&key).is_some_and(|entry| number(entry.object.version()) > version) {
+            return None;
+        }
+        self.take(&key)
+    }
+
+    /// A response to a write of ours, or a look, delivers an object. Where the watch has got past it, the watch knows better.
+    pub fn feed(&mut self, (object, group): (T, Option<String>)) -> Option<Change<T>> {
+        let (namespace, name) = object.key();
+        let known = self.objects.contains_key(&(Text::from(namespace), Text::from(name)));
+        if !known && self.listing.is_none() && number(object.version()) <= self.watched {
+            return None;
+        }
+        self.put(object, group)
+    }
+
+    /// A read or a write found that an object is gone.
+    pub fn forget(&mut self, namespace: &str, name: &str) -> Option<Change<T>> {
+        self.take(&(namespace.into(), name.into()))
+    }
+
+    /// Forgets everything: the kind itself is gone.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn pick(&self, namespace: &Text, names: Option<&BTreeSet<Text>>) -> Vec<Arc<T>> {
+        let find = |name: &Text| self.objects.get(&(Arc::clone(namespace), Arc::clone(name)));
+        names.into_iter().flatten().filter_map(find).map(|entry| Arc::clone(&entry.object)).collect()
+    }
+
+    fn put(&mut self, object: T, group: Option<String>) -> Option<Change<T>> {
+        let (namespace, name) = object.key();
+        let key: Key = match self.objects.get_key_value(&(namespace.into(), name.into())) {
+            Some((key, _)) => key.clone(),
+            None => {
+                let namespace = self.namespaces.get_key_value(namespace).map(|(known, _)| Arc::clone(known));
+                (namespace.unwrap_or_else(|| object.key().0.into()), name.into())
+            }
+        };
+        let before = self.objects.get(&key).map(|entry| Arc::clone(&entry.object));
+        let version = number(object.version());
+        if before.as_ref().is_some_and(|before| version != 0 && number(before.version()) >= version) {
+            return None;
+        }
+        let group = group.map(Text::from);
+        if before.is_some() && self.objects.get(&key).is_some_and(|entry| entry.group != group) {
+            self.take(&key);
+        }
+        self.namespaces.entry(Arc::clone(&key.0)).or_default().insert(Arc::clone(&key.1));
+        if let Some(group) = &group {
+            let members = self.groups.entry((Arc::clone(&key.0), Arc::clone(group))).or_default();
+            members.insert(Arc::clone(&key.1));
+        }
+        let object = Arc::new(object);
+        self.objects.insert(key, Entry { object: Arc::clone(&object), group: group.clone() });
+        Some(Change { before, after: Some(object), group })
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Change<T>> {
+        let entry = self.objects.remove(key)?;
+        remove(&mut self.namespaces, &key.0, &key.1);
+        if let Some(group) = &entry.group {
+            remove(&mut self.groups, &(Arc::clone(&key.0), Arc::clone(group)), &key.1);
+        }
+        Some(Change { before: Some(entry.object), after: None, group: entry.group })
+    }
+}
+
+impl<T: Remembered> Change<T> {
+    /// Whether decisions need what changed.
+    pub fn matters(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => !before.same(after),
+            _ => true,
+        }
+    }
+
+    /// What is remembered now, or was.
+    pub fn either(&self) -> Option<&T> {
+        self.after.as_deref().or(self.before.as_deref())
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, BTreeSet<Text>>, key: &K, name: &Text) {
+    if let Some(names) = index.get_mut(key) {
+        names.remove(name);
+        if names.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+/// Versions are opaque by the letter and growing numbers in fact; with one that is no number the watch has its way.
+fn number(version: &str) -> u64 {
+    version.parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq)]
+    struct Thing {
+        name: &'static str,
+        version: String,
+        text: &'static str,
+    }
+
+    impl Remembered for Thing {
+        type Wire = super::super::wire::Named;
+
+        fn project(_kind: super::super::project::Kinds, _wire: Self::Wire) -> Option<(Self, Option<String>)> {
+            None
+        }
+
+        fn key(&self) -> (&str, &str) {
+            ("ns", self.name)
+        }
+
+        fn version(&self) -> &str {
+            &self.version
+        }
+
+        fn same(&self, other: &Self) -> bool {
+            self.text == other.text
+        }
+    }
+
+    fn thing(name: &'static str, version: u64, text: &'static str) -> (Thing, Option<String>) {
+        (Thing { name, version: version.to_string(), text }, Some(text.to_owned()))
+    }
+
+    fn text(store: &Store<Thing>, name: &str) -> Option<&'static str> {
+        store.get("ns", name).map(|thing| thing.text)
+    }
+
+    #[test]
+    fn the_newer_version_wins_from_either_side() {
+        let mut store = Store::default();
+        assert!(store.deliver(thing("a", 5, "watched")).unwrap().matters());
+        assert!(store.feed(thing("a", 4, "old answer")).is_none());
+        assert!(store.feed(thing("a", 8, "answer")).unwrap().matters());
+        assert!(store.deliver(thing("a", 7, "late event")).is_none());
+        assert!(store.deliver(thing("a", 8, "answer")).is_none(), "its own echo");
+        assert!(!store.deliver(thing("a", 9, "answer")).unwrap().matters(), "nothing that counts");
+        assert_eq!(text(&store, "a"), Some("answer"));
+    }
+
+    #[test]
+    fn what_is_gone_does_not_come_back_by_a_late_answer() {
+        let mut store = Store::default();
+        store.deliver(thing("a", 5, "there"));
+        assert!(store.gone("ns", "a", "9").is_some());
+        assert!(store.feed(thing("a", 7, "late answer")).is_none());
+        assert_eq!(text(&store, "a"), None);
+        assert!(store.feed(thing("a", 10, "made anew")).is_some());
+        assert!(store.gone("ns", "a", "9").is_none(), "that was the one before");
+        assert_eq!(text(&store, "a"), Some("made anew"));
+    }
+
+    #[test]
+    fn a_list_replaces_what_it_does_not_hold() {
+        let mut store = Store::default();
+        for name in ["a", "b", "c"] {
+            store.deliver(thing(name, 5, "x"));
+        }
+        assert!(!store.synced());
+        store.begin();
+        store.deliver(thing("a", 6, "y"));
+        store.deliver(thing("b", 5, "x"));
+        store.feed(thing("d", 7, "just made"));
+        let gone: Vec<_> = store.complete().iter().map(|change| change.before.as_ref().unwrap().name).collect();
+        assert_eq!(gone, ["c"]);
+        assert!(store.synced());
+        assert_eq!(store.names("ns"), ["a".into(), "b".into(), "d".into()]);
+    }
+
+    #[test]
+    fn the_index_follows() {
+        let mut store = Store::default();
+        store.deliver(thing("a", 1, "one"));
+        store.deliver(thing("b", 2, "one"));
+        store.deliver(thing("c", 3, "two"));
+        let of = |store: &Store<Thing>, group| store.of("ns", group).iter().map(|thing| thing.name).collect::<Vec<_>>();
+        assert_eq!(of(&store, "one"), ["a", "b"]);
+        store.deliver(thing("a", 4, "two"));
+        assert_eq!((of(&store, "one"), of(&store, "two")), (vec!["b"], vec!["a", "c"]));
+        store.gone("ns", "b", "5");
+        assert_eq!(of(&store, "one"), Vec::<&str>::new());
+        assert_eq!(store.in_namespace("ns").len(), 2);
+        assert_eq!(store.in_namespace("other").len(), 0);
+        store.clear();
+        assert!(store.is_empty() && store.groups.is_empty() && store.namespaces.is_empty());
+    }
+}
