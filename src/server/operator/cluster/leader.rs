@@ -8,34 +8,42 @@ use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::{sync::watch, time::sleep};
 
-use super::{super::api::LEASE, client::impatient, telemetry};
+use super::{
+    super::api::{LEASE, MANAGER},
+    client::impatient,
+    telemetry,
+};
 
-/// How long a lease is valid, in seconds.
-const VALID: u64 = 15;
-/// How long before its end it is renewed, in seconds.
-const MARGIN: u64 = 5;
-/// How long a request about the lease may take: two of them fit into the margin.
-const DEADLINE: Duration = Duration::from_secs(2);
 /// The wait after a failure.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Who stands for election.
+pub struct Candidate {
+    /// How to reach the API server.
+    pub client: Client,
+    /// Where the lease is.
+    pub namespace: String,
+    /// Its name.
+    pub identity: String,
+    /// How long a lease is valid, in seconds.
+    pub valid: u64,
+}
+
 /// Stands for election until told to stop, and then gives the lease back.
-pub async fn stand(
-    client: Client,
-    namespace: String,
-    identity: String,
-    leading: watch::Sender<bool>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let client = impatient(&client, DEADLINE);
+pub async fn stand(candidate: Candidate, leading: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
+    let Candidate { client, namespace, identity, valid } = candidate;
+    let valid = valid.max(2);
+    let margin = (valid / 3).max(1);
+    // A renewal is two requests, and has to fail before the lease runs out.
+    let client = impatient(&client, Duration::from_secs(margin) * 2 / 5);
     let mut failures = 0_u32;
     while !*stop.borrow() {
         let manager = LeaseManagerBuilder::new(client.clone(), LEASE)
             .with_namespace(&namespace)
             .with_identity(&identity)
-            .with_field_manager(format!("{}-{identity}", super::super::api::MANAGER))
-            .with_duration(VALID)
-            .with_grace(MARGIN)
+            .with_field_manager(format!("{MANAGER}-{identity}"))
+            .with_duration(valid)
+            .with_grace(margin)
             .build();
         let error = match manager.await {
             Ok(manager) => hold(&manager, &leading, &mut stop, &mut failures).await,

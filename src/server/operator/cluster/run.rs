@@ -17,7 +17,7 @@ use super::{
     controller::Controller,
     events::Recorder,
     health::Health,
-    leader,
+    leader::{self, Candidate},
     queue::{Pace, Queue},
     refusals::Refusals,
     telemetry, watches,
@@ -42,6 +42,8 @@ pub struct Options {
     pub identity: String,
     /// Whether it stands for election. Without, it leads; there must be no other.
     pub leader_elect: bool,
+    /// How long the lease is valid, in seconds; it is renewed when a third of that is left.
+    pub lease_seconds: u64,
     /// How many resources are worked on at once.
     pub concurrency: usize,
     /// How long passes under way may take at the end.
@@ -58,6 +60,7 @@ impl Default for Options {
             namespace: "default".to_owned(),
             identity: super::super::api::MANAGER.to_owned(),
             leader_elect: true,
+            lease_seconds: 15,
             concurrency: 8,
             stop_within: Duration::from_secs(10),
             discovery: Duration::from_secs(30),
@@ -179,9 +182,14 @@ impl Running {
 
 fn elect(client: Client, options: &Options, lead: watch::Sender<bool>) -> Election {
     let (stop, mut stopped) = watch::channel(false);
-    let (namespace, identity) = (options.namespace.clone(), options.identity.clone());
     let task = if options.leader_elect {
-        tokio::spawn(leader::stand(client, namespace, identity, lead, stopped))
+        let candidate = Candidate {
+            client,
+            namespace: options.namespace.clone(),
+            identity: options.identity.clone(),
+            valid: options.lease_seconds,
+        };
+        tokio::spawn(leader::stand(candidate, lead, stopped))
     } else {
         tokio::spawn(async move {
             lead.send_replace(true);

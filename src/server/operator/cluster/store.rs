@@ -4,7 +4,7 @@
 //! sees its own writes, and neither an old event nor an old response takes anything back.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
@@ -20,8 +20,9 @@ pub type Key = (Text, Text);
 #[derive(Debug)]
 pub struct Store<T> {
     objects: HashMap<Key, Entry<T>>,
-    namespaces: HashMap<Text, BTreeSet<Text>>,
-    groups: HashMap<Key, BTreeSet<Text>>,
+    /// Names, in order. There are as many of these lists as workbenches, so they are small.
+    namespaces: HashMap<Text, Vec<Text>>,
+    groups: HashMap<Key, Vec<Text>>,
     /// The objects of the list that is being read, if one is.
     listing: Option<HashSet<Key>>,
     /// The newest version that the watch delivered.
@@ -159,7 +160,7 @@ impl<T: Remembered> Store<T> {
         *self = Self::default();
     }
 
-    fn pick(&self, namespace: &Text, names: Option<&BTreeSet<Text>>) -> Vec<Arc<T>> {
+    fn pick(&self, namespace: &Text, names: Option<&Vec<Text>>) -> Vec<Arc<T>> {
         let find = |name: &Text| self.objects.get(&(Arc::clone(namespace), Arc::clone(name)));
         names.into_iter().flatten().filter_map(find).map(|entry| Arc::clone(&entry.object)).collect()
     }
@@ -182,10 +183,9 @@ impl<T: Remembered> Store<T> {
         if before.is_some() && self.objects.get(&key).is_some_and(|entry| entry.group != group) {
             self.take(&key);
         }
-        self.namespaces.entry(Arc::clone(&key.0)).or_default().insert(Arc::clone(&key.1));
+        insert(self.namespaces.entry(Arc::clone(&key.0)).or_default(), &key.1);
         if let Some(group) = &group {
-            let members = self.groups.entry((Arc::clone(&key.0), Arc::clone(group))).or_default();
-            members.insert(Arc::clone(&key.1));
+            insert(self.groups.entry((Arc::clone(&key.0), Arc::clone(group))).or_default(), &key.1);
         }
         let object = Arc::new(object);
         self.objects.insert(key, Entry { object: Arc::clone(&object), group: group.clone() });
@@ -217,12 +217,19 @@ impl<T: Remembered> Change<T> {
     }
 }
 
-fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, BTreeSet<Text>>, key: &K, name: &Text) {
-    if let Some(names) = index.get_mut(key) {
-        names.remove(name);
-        if names.is_empty() {
-            index.remove(key);
-        }
+fn insert(names: &mut Vec<Text>, name: &Text) {
+    if let Err(at) = names.binary_search(name) {
+        names.insert(at, Arc::clone(name));
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Vec<Text>>, key: &K, name: &Text) {
+    let Some(names) = index.get_mut(key) else { return };
+    if let Ok(at) = names.binary_search(name) {
+        names.remove(at);
+    }
+    if names.is_empty() {
+        index.remove(key);
     }
 }
 
