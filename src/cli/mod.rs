@@ -1,7 +1,7 @@
 //! The command line: which commands there are, and what runs them.
 //!
 //! ```text
-//! serve, migrate, secrets, config, version ──► here, with the server's configuration
+//! serve, operator, migrate, secrets, config, version ──► here, with the server's configuration
 //! local-desktop (started by serve) ──────────► the supervisor of a desktop
 //! all others ────────────────────────────────► client
 //! ```
@@ -24,11 +24,13 @@ mod config_args;
 #[cfg(target_os = "linux")]
 mod local_desktop;
 mod migrate;
+mod operator;
 mod secrets;
 mod serve;
 
 pub use client_command::ClientCommand;
 pub use config_args::ConfigArgs;
+pub use operator::OperatorCommand;
 pub use secrets::SecretsCommand;
 
 /// Control plane of a trusted research environment: server, operator and admin client in one binary.
@@ -45,6 +47,11 @@ pub struct Cli {
 pub enum Command {
     /// Run the server
     Serve(ConfigArgs),
+    /// Run the Kubernetes operator, or one of its tools
+    ///
+    /// Without a tool it runs: Workbench and Workspace resources of the cluster become isolated desktops. Of several replicas
+    /// one acts, the one that holds the lease.
+    Operator(Box<OperatorCommand>),
     /// Bring the database schema up to date, or tell whether it is
     Migrate {
         /// Change nothing; fail when a migration is pending
@@ -112,6 +119,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     let done = match command {
         Command::Serve(args) => serve::serve(&args),
+        Command::Operator(command) => command.run(),
         Command::Migrate { check, config } => migrate::migrate(&config, check),
         Command::Secrets(command) => command.run(),
         Command::Config(command) => configuration(command),
@@ -154,7 +162,7 @@ fn configuration(command: ConfigCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Loads the configuration, with the one warning about variables that mean nothing.
-fn load(args: &ConfigArgs) -> anyhow::Result<Loaded> {
+fn load<const OPERATOR: bool>(args: &ConfigArgs<OPERATOR>) -> anyhow::Result<Loaded> {
     let loaded = config::load(&args.sources())?;
     warn_about_ignored(&loaded);
     Ok(loaded)

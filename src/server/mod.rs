@@ -7,6 +7,7 @@ pub mod db;
 pub mod desktops;
 pub mod error;
 mod installation;
+pub mod operate;
 pub mod operator;
 pub mod pipeline;
 pub mod quantity;

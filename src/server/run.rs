@@ -8,7 +8,7 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc};
 use anyhow::{Context as _, Result, bail};
 use secrecy::ExposeSecret as _;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ use super::{
     config::Config,
     db::{self, Db},
     desktops::Desktops,
-    installation,
+    installation, operate, operator,
     pipeline::{Gate, Shared},
     random::Random,
     reconcile::{self, Reconciler},
@@ -66,6 +66,7 @@ pub struct Server {
     /// None where a test drives the loop.
     reconcile: Option<reconcile::Running>,
     streams: stream::Running,
+    operator: Option<operator::cluster::Running>,
     metrics: Option<JoinHandle<()>>,
     health: HealthReporter,
 }
@@ -82,17 +83,35 @@ struct Given {
 /// # Errors
 /// When the server cannot start; the text says what to change.
 pub async fn run(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let told = Told::listen()?;
     let server = Server::start_with(config, clock, random, Given::default(), announce).await?;
     tracing::info!(target: "chorus", http = %server.http, grpc = %server.grpc, engine = server.base.db.engine().name(), "ready");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    told.wait().await;
     tracing::info!(target: "chorus", "stopping");
     server.stop().await;
     tracing::info!(target: "chorus", "stopped");
     Ok(())
+}
+
+/// SIGTERM and SIGINT, which tell a process to stop.
+pub(super) struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Told {
+    /// Listens from now on.
+    pub(super) fn listen() -> Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the first of them.
+    pub(super) async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Tells the password of the first administrator, once, apart from the log.
@@ -180,6 +199,10 @@ impl Server {
             Some(runtime) => (runtime, true),
             None => (runtime::choose(&config)?, false),
         };
+        let operator = match config.operator.enabled {
+            true => Some(operate::start(&config, clock.clone(), &*random).await?),
+            false => None,
+        };
         let stop = CancellationToken::new();
         let feed = Arc::new(Feed::new(db.clone(), shared.desktops.listen(), stop.clone()));
         let base = Base { db: db.clone(), config: Arc::new(config), runtime, feed };
@@ -225,6 +248,7 @@ impl Server {
             upkeep,
             reconcile: (!by_hand).then(|| reconciler.start()),
             streams: streams.start(),
+            operator,
             metrics: counting,
             health: transports.health,
         })
@@ -274,6 +298,9 @@ impl Server {
         self.upkeep.stop().await;
         if let Some(reconcile) = self.reconcile {
             reconcile.stop().await;
+        }
+        if let Some(operator) = self.operator {
+            operator.stop().await;
         }
         if let Some(metrics) = self.metrics {
             metrics.abort();

@@ -198,10 +198,8 @@ impl Db {
                 PoolStats::new(write.size(), write.num_idle())
             }
             Pools::Sqlite { read, write } => {
-                let (read, write) = (
-                    PoolStats::new(read.size(), read.num_idle()),
-                    PoolStats::new(write.size(), write.num_idle()),
-                );
+                let (read, write) =
+                    (PoolStats::new(read.size(), read.num_idle()), PoolStats::new(write.size(), write.num_idle()));
                 PoolStats { connections: read.connections + write.connections, idle: read.idle + write.idle }
             }
             Pools::Postgres(pool) => PoolStats::new(pool.size(), pool.num_idle()),

@@ -27,6 +27,9 @@ const START: &str = "process_start_time_seconds";
 /// Upper ends of the latency buckets in seconds: from a cached read to the longest allowed call.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
+/// Upper ends of the buckets of start times in seconds: from an image that is there to the longest start.
+const START_BUCKETS: [f64; 11] = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// The recorder of the process.
@@ -68,7 +71,11 @@ impl Metrics {
         if let Some(handle) = HANDLE.get() {
             return Ok(Self(handle.clone()));
         }
-        let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full(DURATION.to_owned()), &BUCKETS)?;
+        let full = |name: &str| Matcher::Full(name.to_owned());
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(full(DURATION), &BUCKETS)?
+            .set_buckets_for_metric(full("chorus_operator_reconcile_duration_seconds"), &BUCKETS)?
+            .set_buckets_for_metric(full("chorus_operator_app_start_seconds"), &START_BUCKETS)?;
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         // of two servers that start at once, one installs and both use what is installed

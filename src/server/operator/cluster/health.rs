@@ -1,4 +1,4 @@
-//! What the cluster asks a replica: whether it lives, whether it is ready, and its figures.
+//! What the cluster asks a replica: whether it lives, and whether it is ready.
 
 use std::sync::Arc;
 
@@ -44,16 +44,12 @@ impl Health {
     }
 }
 
-/// `/healthz`, `/readyz`, and `/metrics` as `metrics` renders them.
-pub fn router(health: Health, metrics: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router {
+/// `/healthz` and `/readyz`.
+pub fn router(health: Health) -> Router {
     let ready = move || {
         let (ready, text) = health.state();
         let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         std::future::ready((code, text))
     };
-    let text = [(axum::http::header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    Router::new()
-        .route("/healthz", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(move || std::future::ready((text, metrics()))))
+    Router::new().route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(ready))
 }

@@ -78,7 +78,7 @@ fn compare(check: &str, wanted: &CustomResourceDefinition, found: &CustomResourc
     if !version.storage {
         return Row::fail(check, format!("stores another version than {VERSION}"), update);
     }
-    let wanted = wanted.spec.versions.first().map(|version| says(version)).unwrap_or_default();
+    let wanted = wanted.spec.versions.first().map(says).unwrap_or_default();
     let has = says(version);
     let missing: Vec<_> = wanted.difference(&has).filter(|fact| !fact.contains(' ')).map(String::as_str).collect();
     if !missing.is_empty() {
