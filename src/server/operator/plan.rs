@@ -1,6 +1,8 @@
 //! What a plan asks for. Plans are pure: resources, what is seen and the time go in, steps come out; the controller does
 //! them in order and stops at the first that fails, to plan again.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -55,8 +57,8 @@ pub enum Step {
     Confirm(Target),
 }
 
-/// An object as it shall be.
-#[derive(Debug, Clone, PartialEq)]
+/// An object as it shall be. `Debug` says which, and not what it holds: that may be a token.
+#[derive(Clone, PartialEq)]
 pub struct Object {
     /// Its kind.
     pub kind: Kind,
@@ -73,6 +75,12 @@ impl Object {
     /// `metadata.namespace`; empty where there is none.
     pub fn namespace(&self) -> &str {
         self.value["metadata"]["namespace"].as_str().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}/{}", self.kind, self.namespace(), self.name())
     }
 }
 

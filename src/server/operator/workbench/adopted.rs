@@ -32,7 +32,8 @@ pub fn deployment(pass: &Pass<'_>, live: &Child<DeploymentStatus>, wanted: Objec
     let stopped = body["spec"]["replicas"] == 0;
     let ordered = order(pass);
     let due = ordered.is_some_and(|at| at <= pass.now);
-    if stopped || pass.suspended() || due || !same_version(pass, &body) {
+    let stops = wanted.value["spec"]["replicas"] == 0;
+    if stopped || stops || due || !same_version(pass, &body) {
         Takeover::Now(recreating(wanted))
     } else {
         Takeover::Wait(ordered)

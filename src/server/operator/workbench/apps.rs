@@ -40,6 +40,8 @@ pub use family::families;
 
 /// The API server refused the Job.
 pub const REFUSED: &str = "Refused";
+/// Something else has what is to be made.
+pub const NOT_OURS: &str = "NotOurs";
 /// Records with such a reason wait to be started.
 const WAITING: &str = "Waiting";
 const WAITING_FOR_REMOVAL: &str = "WaitingForRemoval";
@@ -145,7 +147,7 @@ impl Life<'_> {
         match self.holder(&job) {
             Some(Owner::Other | Owner::Nobody) => {
                 let message = format!("Job {} belongs to something else.", job.name());
-                return self.refused(&Refusal { reason: "NotOurs", message });
+                return self.refused(&Refusal { reason: NOT_OURS, message });
             }
             Some(_) => return self.waits(WAITING_FOR_REMOVAL, "Waits until what ran before is gone."),
             None => {}

@@ -26,7 +26,7 @@ pub struct Refusal {
 }
 
 /// Reasons after which an app starts as soon as what they name is put right.
-pub const REASONS: [&str; 7] = [
+pub const REASONS: [&str; 8] = [
     INVALID_NAME,
     IMAGE_REQUIRED,
     "InvalidImage",
@@ -34,6 +34,7 @@ pub const REASONS: [&str; 7] = [
     "InvalidResources",
     super::storage::CONFLICT,
     super::apps::REFUSED,
+    super::apps::NOT_OURS,
 ];
 
 const INVALID_NAME: &str = "InvalidName";

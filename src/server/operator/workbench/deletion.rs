@@ -1,18 +1,14 @@
 //! A workbench that goes: its apps first, then its server, then the finalizer. The rest goes with it, by its owner.
 
-use chrono::{DateTime, TimeDelta, Utc};
-
 use super::{
     super::{
-        api::{FINALIZER, WorkbenchStatus, labels, moment},
-        live::{Kind, Pod},
+        api::{FINALIZER, WorkbenchStatus, moment},
+        live::Kind,
         plan::{Notice, Plan, Step},
     },
+    drain,
     pass::{Owner, Pass},
 };
-
-/// How long the server waits for the pods of apps to end, so that they can still draw: longer than their grace period.
-const PATIENCE: TimeDelta = TimeDelta::minutes(2);
 
 /// The next part of a deletion.
 pub fn plan(pass: &Pass<'_>) -> Plan<WorkbenchStatus> {
@@ -29,9 +25,9 @@ pub fn plan(pass: &Pass<'_>) -> Plan<WorkbenchStatus> {
     if !leaving.is_empty() {
         return nothing();
     }
-    let patience = patience(pass);
-    if pass.now < patience && pass.seen.pods.iter().any(|pod| is_app(pod)) {
-        return Plan { wake: Some(patience), ..nothing() };
+    let since = pass.workbench.metadata.deletion_timestamp.as_ref();
+    if let Some(until) = drain::until(pass, since.map_or(pass.now, moment)) {
+        return Plan { wake: Some(until), ..nothing() };
     }
     match pass.seen.deployment.as_deref().filter(|server| pass.owner(server) == Owner::This) {
         Some(server) if server.meta.deleting => nothing(),
@@ -42,15 +38,6 @@ pub fn plan(pass: &Pass<'_>) -> Plan<WorkbenchStatus> {
         },
         None => Plan { steps: vec![Step::RemoveFinalizer], ..nothing() },
     }
-}
-
-fn patience(pass: &Pass<'_>) -> DateTime<Utc> {
-    let since = pass.workbench.metadata.deletion_timestamp.as_ref();
-    since.map_or(pass.now, |since| moment(since) + PATIENCE)
-}
-
-fn is_app(pod: &Pod) -> bool {
-    pod.labels.contains_key(labels::APP) && !matches!(pod.phase.as_str(), "Succeeded" | "Failed")
 }
 
 /// What goes has no status any more.

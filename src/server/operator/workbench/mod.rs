@@ -23,6 +23,7 @@ mod app;
 mod apps;
 mod check;
 mod deletion;
+mod drain;
 mod images;
 mod licence;
 pub mod names;
@@ -59,7 +60,7 @@ pub struct Seen {
     /// Children that a read of the API server did not find, though they are recorded ([`super::plan::Step::Confirm`]).
     pub absent: BTreeSet<Target>,
     /// Children that the API server refused as they were wanted (422, 403), and what it said: they are reported and not sent
-    /// again, so that one of them stops no other. The controller forgets a refusal when the workbench changes, and after a while.
+    /// again, so that one of them stops no other; `uid` is none. The controller forgets a refusal when the workbench changes, and after a while.
     pub refused: BTreeMap<Target, String>,
 }
 

@@ -7,7 +7,7 @@ use super::{
         plan::Step,
         workspace::Enforcement,
     },
-    apps::REFUSED,
+    apps::{NOT_OURS, REFUSED},
     pass::{Owner, Pass},
     plan::{held, sealed},
     policy,
@@ -54,7 +54,7 @@ fn own_policy(pass: &Pass<'_>, steps: &mut Vec<Step>) -> Option<(&'static str, S
     match pass.seen.policy.as_deref() {
         Some(live) if live.meta.deleting => return Some(("PolicyLeaving", format!("{} is being removed.", what()))),
         Some(live) if matches!(pass.owner(live), Owner::Former | Owner::Other) => {
-            return Some(("NotOurs", format!("{} belongs to something else.", what())));
+            return Some((NOT_OURS, format!("{} belongs to something else.", what())));
         }
         Some(live) if live.meta.ours && held(live, &wanted) => {}
         _ => steps.push(Step::Apply(wanted)),

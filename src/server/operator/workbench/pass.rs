@@ -130,8 +130,13 @@ impl<'a> Pass<'a> {
     /// What the API server said when it refused this object, if it did.
     pub fn refusal(&self, object: &Object) -> Option<&'a str> {
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
-        let target = Target { kind: object.kind, namespace, name, uid: None };
-        self.seen.refused.get(&target).map(String::as_str)
+        self.refused(&Target { kind: object.kind, namespace, name, uid: None })
+    }
+
+    /// What the API server said when it refused something about this child, if it did.
+    pub fn refused(&self, target: &Target) -> Option<&'a str> {
+        let unversioned = Target { uid: None, ..target.clone() };
+        self.seen.refused.get(&unversioned).map(String::as_str)
     }
 
     /// Whose child this is.

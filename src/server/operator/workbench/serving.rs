@@ -5,15 +5,16 @@ use chrono::{DateTime, Utc};
 use super::{
     super::{
         api::{
-            labels,
+            labels, moment,
             workbench::{DeploymentHealth, PodHealth, PodStatus, ServerStatus},
         },
         live::{Child, DeploymentStatus, Pod},
         plan::{Notice, Object, Step},
     },
     adopted::{self, Takeover},
-    apps::REFUSED,
+    apps::{NOT_OURS, REFUSED},
     check::{self, Refusal},
+    drain,
     network::Network,
     pass::{Owner, Pass},
     plan::{held, sealed},
@@ -88,7 +89,7 @@ impl Serving {
 
     /// Brings the Deployment about, as far as the network allows.
     fn deployment(&mut self, pass: &Pass<'_>, network: &Network) -> Result<(), Hindrance> {
-        let replicas = i32::from(!pass.suspended());
+        let replicas = self.replicas(pass);
         let wanted = sealed(server::deployment(pass, replicas));
         let live = pass.seen.deployment.as_deref();
         if let Some(live) = live {
@@ -124,6 +125,21 @@ impl Serving {
         Ok(())
     }
 
+    /// How many servers there shall be: one, or none once the apps of a suspended workbench have ended.
+    fn replicas(&mut self, pass: &Pass<'_>) -> i32 {
+        if !pass.suspended() {
+            return 1;
+        }
+        let runs = |live: &&std::sync::Arc<Child<DeploymentStatus>>| live.body.value()["spec"]["replicas"] != 0;
+        let status = pass.workbench.status.as_ref();
+        let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
+        let noted = conditions.find(|condition| condition.type_ == "Ready" && condition.reason == "Suspended");
+        let since = noted.map_or(pass.now, |condition| moment(&condition.last_transition_time));
+        let until = pass.seen.deployment.as_ref().filter(runs).and_then(|_| drain::until(pass, since));
+        self.wake = until;
+        i32::from(until.is_some())
+    }
+
     /// A Deployment that our field manager does not own.
     fn former(&mut self, pass: &Pass<'_>, live: &Child<DeploymentStatus>, wanted: Object, allowed: bool) {
         match adopted::deployment(pass, live, wanted) {
@@ -134,7 +150,7 @@ impl Serving {
             Takeover::Now(_) => self.outdated = outdated(),
             Takeover::Wait(until) => {
                 self.outdated = outdated();
-                self.wake = until;
+                self.wake = self.wake.into_iter().chain(until).min();
             }
         }
     }
@@ -200,7 +216,7 @@ fn standing<S>(pass: &Pass<'_>, live: &Child<S>, kind: &str) -> Result<(), Hindr
     match pass.owner(live) {
         Owner::Other => {
             let message = format!("{kind} {name} belongs to something else.");
-            Err(hindrance(DeploymentHealth::Failed, "NotOurs", message))
+            Err(hindrance(DeploymentHealth::Failed, NOT_OURS, message))
         }
         Owner::Former => Err(leaving(kind, name)),
         _ if live.meta.deleting => Err(leaving(kind, name)),

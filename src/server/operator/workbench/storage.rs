@@ -170,10 +170,9 @@ impl FileSystem<'_> {
         let claimed_here = volume.is_none_or(|volume| self.claimed_here(volume));
         if let Some(volume) = volume.filter(|volume| claimed_here && !retained(volume)) {
             // the data outlives the claim, also where the former operator said otherwise
-            steps.push(Step::Patch {
-                target: self.pass.target(Kind::PersistentVolume, &volume.meta),
-                patch: json!({ "spec": { "persistentVolumeReclaimPolicy": "Retain" } }),
-            });
+            let target = self.pass.target(Kind::PersistentVolume, &volume.meta);
+            let patch = json!({ "spec": { "persistentVolumeReclaimPolicy": "Retain" } });
+            steps.extend(self.pass.refused(&target).is_none().then_some(Step::Patch { target, patch }));
         }
         if claim.is_some_and(|claim| claim.status.phase == "Bound") {
             let own = volume.is_some_and(|volume| is_folder_of(volume, self.pass.namespace()));
