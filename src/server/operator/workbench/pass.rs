@@ -80,9 +80,15 @@ impl<'a> Pass<'a> {
             name: Some(name),
             namespace: Some(self.namespace().to_owned()),
             labels: Some(labels),
-            owner_references: self.workbench.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: self.owner_reference().map(|owner| vec![owner]),
             ..ObjectMeta::default()
         }
+    }
+
+    /// The workbench as the controller of a child; none for one that the API server has never seen.
+    fn owner_reference(&self) -> Option<OwnerReference> {
+        let owner = self.workbench.controller_owner_ref(&())?;
+        Some(OwnerReference { block_owner_deletion: Some(true), ..owner })
     }
 
     /// Annotations that tell of containers with too many rights, where they have them.

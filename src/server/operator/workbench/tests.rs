@@ -32,6 +32,7 @@ mod life;
 mod objects;
 mod pods;
 mod server;
+mod settling;
 mod storage;
 
 const UID: &str = "11111111-0000-0000-0000-000000000001";
@@ -130,6 +131,7 @@ impl World {
             Step::KillPods { selector, .. } => {
                 let job = selector.rsplit('=').next().unwrap();
                 self.seen.pods.retain(|pod| pod.labels.get("batch.kubernetes.io/job-name").is_none_or(|of| of != job));
+                self.job_of(job, |job| (job.status.active, job.status.ready) = (0, 0));
             }
             Step::Confirm(target) => {
                 self.seen.absent.insert(target);

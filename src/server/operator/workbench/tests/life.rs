@@ -70,7 +70,6 @@ fn from_nothing_to_running() {
 
 #[test]
 fn what_the_job_says() {
-    let running = ContainerState::Running { since: None };
     for (status, health, reason) in [
         (JobStatus { active: 1, ready: 1, ..JobStatus::default() }, AppHealth::Running, "Running"),
         (JobStatus { active: 1, ready: 0, ..JobStatus::default() }, AppHealth::Progressing, "Starting"),
@@ -98,7 +97,6 @@ fn what_the_job_says() {
         world.job(|job| job.status = status.clone());
         world.pass();
         is(&world.record(), health, reason);
-        let _ = &running;
     }
 }
 
