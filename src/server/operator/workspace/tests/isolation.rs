@@ -108,6 +108,19 @@ fn servers_hear_their_own_apps_and_the_gateways() {
     }
 }
 
+/// A policy that is not there opens nothing: until a workbench has its own, its server hears nobody.
+#[test]
+fn a_server_without_a_policy_of_its_own_hears_nobody() {
+    for (world, mut policies) in worlds(&Settings::default()) {
+        policies.retain(|policy| policy["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("w1-")));
+        for peer in [app("wb1"), server("wb1"), chart(), pod("backend", &[]), address("93.184.216.34")] {
+            for port in [6080, 8080] {
+                assert!(!allowed(&policies, &peer, &server("wb1"), port, "TCP"), "{peer:?} to {port}; {world}");
+            }
+        }
+    }
+}
+
 #[test]
 fn without_gateways_nobody_reaches_the_page() {
     let settings = Settings { ingress_namespaces: Vec::new(), ..Settings::default() };
