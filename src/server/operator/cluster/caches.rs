@@ -213,6 +213,7 @@ impl Caches {
             workspaces: read(&self.workspaces).in_namespace(namespace),
             policies: read(&self.policies).of(namespace, ""),
             cilium_policies: (cilium && cilium_policies.synced()).then(|| cilium_policies.of(namespace, "")),
+            ..workspace::Seen::default()
         }
     }
 

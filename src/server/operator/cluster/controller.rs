@@ -181,11 +181,12 @@ impl Controller {
     fn workspace(
         &self,
         key: &Key,
-        _pass: &Pass,
+        pass: &Pass,
         now: DateTime<Utc>,
     ) -> Option<Round<super::super::api::WorkspaceStatus>> {
         let workspace = self.caches.workspace(key)?;
-        let seen = self.caches.namespace(&key.namespace);
+        let mut seen = self.caches.namespace(&key.namespace);
+        seen.refused.clone_from(&pass.refused);
         let plan = workspace::plan(&workspace, &seen, &self.caches.settings, now);
         Some(Round { plan, metadata: workspace.metadata.clone(), before: workspace.status.clone() })
     }

@@ -343,6 +343,9 @@ fn cilium_policies_are_compared_as_a_whole() {
         "specs": [{ "endpointSelector": {}, "ingress": [{}], "egress": null }]
     });
     assert!(contains(&live(json!({})), &wanted));
+    let mut without = wanted.clone();
+    without["spec"] = Value::Null;
+    assert!(contains(&live(json!({})), &without), "null: absent");
     assert!(!contains(&live(json!({ "spec": { "endpointSelector": {} } })), &wanted), "the former form beside ours");
     assert!(!contains(&live(json!({ "specs": [] })), &wanted));
     assert!(!contains(

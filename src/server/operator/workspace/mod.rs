@@ -29,10 +29,10 @@ use kube::ResourceExt;
 use super::{
     api::{self, MANAGER, Workspace, labels},
     live::Child,
+    plan::Target,
 };
 
 pub use plan::{enforcement, plan};
-pub use status::refused;
 
 /// What the caches hold about a namespace, to plan one of its workspaces.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +43,9 @@ pub struct Seen {
     pub policies: Vec<Arc<Child<()>>>,
     /// CiliumNetworkPolicies of the namespace with the label `workspace`; none while the cluster has no such kind.
     pub cilium_policies: Option<Vec<Arc<Child<()>>>>,
+    /// Policies that the API server refused as they were wanted (422, 403), and what it said: that is reported, and nothing
+    /// is sent again.
+    pub refused: BTreeMap<Target, String>,
 }
 
 /// Whether the network policy of a workspace is in force.

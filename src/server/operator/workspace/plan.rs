@@ -30,9 +30,9 @@ pub fn plan(workspace: &Workspace, seen: &Seen, settings: &Settings, now: DateTi
         return Plan { steps: Vec::new(), status: None, wake: None, notices: Vec::new() };
     }
     let decision = Decision::of(workspace, seen, settings);
-    let steps = decision.steps(workspace, seen);
+    let (steps, refusal) = until_refused(decision.steps(workspace, seen), seen);
     let is_first_pass = workspace.status.as_ref().and_then(|status| status.network_policy.as_ref()).is_none();
-    let outcome = match decision.problem {
+    let outcome = match refusal.or(decision.problem) {
         Some(problem) => Outcome::Error(problem),
         None if decision.awaited || is_first_pass && !steps.is_empty() => Outcome::Progressing,
         None => Outcome::Applied(message(workspace, &decision.remarks)),
@@ -159,6 +159,31 @@ impl Decision {
     }
 }
 
+/// The steps up to the first that the API server refused before, and that refusal. What follows waits for it: nothing goes
+/// before what replaces it is there.
+fn until_refused(mut steps: Vec<Step>, seen: &Seen) -> (Vec<Step>, Option<Problem>) {
+    let said = |step: &Step| {
+        let target = match step {
+            Step::Apply(it) | Step::TakeOver(it) => named(it.kind, it.namespace(), it.name()),
+            Step::Patch { target, .. } | Step::Delete(target) => named(target.kind, &target.namespace, &target.name),
+            _ => return None,
+        };
+        let (_, kind, _) = target.kind.names();
+        seen.refused.get(&target).map(|said| format!("Not applied: {kind} {} was refused: {said}", target.name))
+    };
+    let first = steps.iter().enumerate().find_map(|(index, step)| Some((index, said(step)?)));
+    let problem = first.map(|(index, message)| {
+        steps.truncate(index);
+        Problem { reason: "ReconcileError", message }
+    });
+    (steps, problem)
+}
+
+/// A policy by its name alone.
+fn named(kind: Kind, namespace: &str, name: &str) -> Target {
+    Target { kind, namespace: namespace.to_owned(), name: name.to_owned(), uid: None }
+}
+
 /// What people should know of any mode.
 fn remarks(with_cilium: bool, settings: &Settings) -> Vec<&'static str> {
     let services = !settings.internal_services.is_empty();
@@ -202,7 +227,7 @@ fn found<'a>(seen: &'a Seen, object: &Object) -> Option<&'a Child<()>> {
 
 fn target(kind: Kind, child: &Child<()>) -> Target {
     let meta = &child.meta;
-    Target { kind, namespace: meta.namespace.clone(), name: meta.name.clone(), uid: Some(meta.uid.clone()) }
+    Target { uid: Some(meta.uid.clone()), ..named(kind, &meta.namespace, &meta.name) }
 }
 
 /// Whose a policy is.

@@ -76,12 +76,6 @@ pub fn status(workspace: &Workspace, outcome: &Outcome, unused: Option<&str>, no
     }
 }
 
-/// The status of a workspace whose policy the API server refused, or could not be asked to write.
-pub fn refused(workspace: &Workspace, error: &str, now: DateTime<Utc>) -> WorkspaceStatus {
-    let message = format!("Not applied: {error}");
-    status(workspace, &Outcome::Error(Problem { reason: "ReconcileError", message }), None, now)
-}
-
 /// Why a service is reported as failed.
 const NOT_SUPPORTED: &str =
     "NotSupported: services from Helm charts are not installed or removed; what was installed before is left as it is.";

@@ -72,5 +72,6 @@ fn seen(workspaces: &[&Workspace], with_cilium: bool, children: &[(Kind, Arc<Chi
         workspaces: workspaces.iter().map(|&workspace| Arc::new(workspace.clone())).collect(),
         policies: of(Kind::NetworkPolicy).collect(),
         cilium_policies: with_cilium.then(|| of(Kind::CiliumNetworkPolicy).collect()),
+        ..Seen::default()
     }
 }

@@ -10,18 +10,23 @@ use crate::server::operator::{
         workspace::{
             Chart,
             NetworkMode::{self, Airgapped, FqdnAllowlist, Open},
-            PolicyState, Service, ServiceHealth, ServiceStatus,
+            PolicyState, PolicyStatus, Service, ServiceHealth, ServiceStatus,
         },
     },
     contains::contains,
     live::{Body, Child, Kind},
-    plan::{Object, Plan, Step},
+    plan::{Object, Plan, Step, Target},
     settings::Settings,
-    workspace::{Enforcement, Reach, Seen, cilium, enforcement, plain, plan, refused},
+    workspace::{Enforcement, Reach, Seen, cilium, enforcement, plain, plan},
 };
 
 fn now() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(1)
+}
+
+/// The status of a workspace that had a pass before.
+fn known() -> WorkspaceStatus {
+    WorkspaceStatus { network_policy: Some(PolicyStatus::default()), ..WorkspaceStatus::default() }
 }
 
 fn planned(workspace: &Workspace, seen: &Seen) -> Plan<WorkspaceStatus> {
@@ -164,7 +169,7 @@ fn messages() {
     ];
     for (mode, with_cilium, settings, expected) in cases {
         let mut workspace = workspace(mode, &["A.example", "*.b.example"]);
-        workspace.status = Some(refused(&workspace, "", now()));
+        workspace.status = Some(known());
         let plan = plan(&workspace, &seen(&[&workspace], with_cilium, &[]), settings, now());
         assert_eq!(message(&plan), expected);
     }
@@ -187,8 +192,7 @@ fn an_invalid_list() {
     ];
     for (mode, with_cilium, there, steps, state, in_force) in cases {
         let mut workspace = of(mode);
-        workspace.status = Some(WorkspaceStatus::default());
-        workspace.status = Some(refused(&workspace, "before", now()));
+        workspace.status = Some(known());
         let children: Vec<_> = there.iter().map(|reach| cilium_of(&workspace, reach, true)).collect();
         let before = seen(&[&workspace], with_cilium, &children);
         let plan = planned(&workspace, &before);
@@ -332,7 +336,7 @@ fn the_policy_of_the_former_operator() {
 #[test]
 fn cilium_comes_and_goes() {
     let mut workspace = workspace(Airgapped, &[]);
-    workspace.status = Some(refused(&workspace, "before", now()));
+    workspace.status = Some(known());
     let children: Vec<_> = plain::policies(&workspace, false, &Settings::default())
         .iter()
         .map(|object| (Kind::NetworkPolicy, live(object, true)))
@@ -438,12 +442,29 @@ fn services_are_reported() {
 }
 
 #[test]
-fn a_refusal_of_the_api_server() {
-    let mut workspace = workspace(Open, &[]);
-    workspace.status = Some(refused(&workspace, "it is full", now()));
-    let status = workspace.status.clone().unwrap();
-    assert_eq!(network(&status), (PolicyState::Error, "False", "ReconcileError"));
-    assert_eq!(status.conditions[0].message, "Not applied: it is full");
-    let later = refused(&workspace, "it is full", now() + TimeDelta::hours(1));
-    assert_eq!(later, status, "an unchanged status keeps its times");
+fn what_the_api_server_refused_is_reported_and_not_sent_again() {
+    let mut workspace = workspace(Airgapped, &[]);
+    let target = |kind, name: &str| Target { kind, namespace: "w1".to_owned(), name: name.to_owned(), uid: None };
+    let (kind, own) = cilium_of(&workspace, &Reach::Nothing, true);
+    let old = changed(&own, |child, _| child.meta.name = "former-name".to_owned());
+    let plain = ["apply NetworkPolicy w1-netpol", "apply NetworkPolicy w1-netpol-ingress"];
+    // what is there, with Cilium, what was refused, what is sent
+    type Row<'a> = (Vec<(Kind, Arc<Child<()>>)>, bool, Target, &'a [&'a str]);
+    let cases: Vec<Row<'_>> = vec![
+        (vec![(kind, old.clone())], true, target(kind, "w1-netpol"), &[]),
+        (vec![(kind, own), (kind, old)], true, target(kind, "former-name"), &[]),
+        (vec![], false, target(Kind::NetworkPolicy, "w1-netpol"), &[]),
+        (vec![], false, target(Kind::NetworkPolicy, "w1-netpol-ingress"), &plain[..1]),
+    ];
+    for (children, with_cilium, refused, steps) in cases {
+        let said = format!("Not applied: {} {} was refused: it is full", refused.kind.names().1, refused.name);
+        let mut seen = seen(&[&workspace], with_cilium, &children);
+        seen.refused.insert(refused, "it is full".to_owned());
+        workspace.status = None;
+        let plan = planned(&workspace, &seen);
+        assert_eq!(short(&plan.steps), steps, "{said}");
+        assert_eq!(network(plan.status.as_ref().unwrap()), (PolicyState::Error, "False", "ReconcileError"));
+        assert_eq!(message(&plan), said);
+        assert!(matches!(enforcement(&seen, &Settings::default()), Enforcement::Missing { .. }), "{said}");
+    }
 }
