@@ -74,7 +74,10 @@ pub struct Caches {
     pub(super) workspaces: RwLock<Store<Workspace>>,
     pub(super) deployments: RwLock<Store<Child<DeploymentStatus>>>,
     pub(super) services: RwLock<Store<Child<()>>>,
+    /// Jobs of apps.
     pub(super) jobs: RwLock<Store<Child<JobStatus>>>,
+    /// Jobs that make folders on volumes: they are of no workbench.
+    pub(super) setups: RwLock<Store<Child<JobStatus>>>,
     pub(super) server_pods: RwLock<Store<Pod>>,
     pub(super) app_pods: RwLock<Store<Pod>>,
     pub(super) policies: RwLock<Store<Child<()>>>,
@@ -103,6 +106,7 @@ impl Caches {
             deployments: RwLock::default(),
             services: RwLock::default(),
             jobs: RwLock::default(),
+            setups: RwLock::default(),
             server_pods: RwLock::default(),
             app_pods: RwLock::default(),
             policies: RwLock::default(),
@@ -129,6 +133,7 @@ impl Caches {
             ("deployments", read(&self.deployments).synced()),
             ("services", read(&self.services).synced()),
             ("jobs", read(&self.jobs).synced()),
+            ("jobs of volumes", read(&self.setups).synced()),
             ("pods of servers", read(&self.server_pods).synced()),
             ("pods of apps", read(&self.app_pods).synced()),
             ("networkpolicies", read(&self.policies).synced()),
@@ -220,24 +225,33 @@ impl Caches {
     /// Takes up what the API server answered to a write or a look, and wakes whom it concerns, except who asked. Returns
     /// false if the answer cannot be understood.
     pub fn feed(&self, kind: Kind, text: &str, asker: &Key) -> bool {
+        let kinds = Kinds::Child(kind);
         match kind {
-            Kind::Deployment => self.feed_into(&self.deployments, Some(kind), text, asker, Self::child_changed),
-            Kind::Service => self.feed_into(&self.services, Some(kind), text, asker, Self::child_changed),
-            Kind::Job => self.feed_into(&self.jobs, Some(kind), text, asker, Self::job_changed),
-            Kind::NetworkPolicy => self.feed_into(&self.policies, Some(kind), text, asker, Self::policy_changed),
-            Kind::CiliumNetworkPolicy => {
-                self.feed_into(&self.cilium_policies, Some(kind), text, asker, Self::policy_changed)
+            Kind::Deployment => self.feed_into(&self.deployments, parse(kinds, text), asker, Self::child_changed),
+            Kind::Service => self.feed_into(&self.services, parse(kinds, text), asker, Self::child_changed),
+            Kind::Job => {
+                let job = parse(kinds, text);
+                let of_app = job.as_ref().is_some_and(|(_, workbench)| workbench.is_some());
+                self.feed_into(if of_app { &self.jobs } else { &self.setups }, job, asker, Self::job_changed)
             }
-            Kind::PersistentVolume => self.feed_into(&self.volumes, Some(kind), text, asker, Self::volume_changed),
-            Kind::PersistentVolumeClaim => self.feed_into(&self.claims, Some(kind), text, asker, Self::claim_changed),
+            Kind::NetworkPolicy => self.feed_into(&self.policies, parse(kinds, text), asker, Self::policy_changed),
+            Kind::CiliumNetworkPolicy => {
+                self.feed_into(&self.cilium_policies, parse(kinds, text), asker, Self::policy_changed)
+            }
+            Kind::PersistentVolume => self.feed_into(&self.volumes, parse(kinds, text), asker, Self::volume_changed),
+            Kind::PersistentVolumeClaim => self.feed_into(&self.claims, parse(kinds, text), asker, Self::claim_changed),
         }
     }
 
     /// Takes up what the API server answered to a write of a resource.
     pub fn feed_resource(&self, asker: &Key, text: &str) -> bool {
         match asker.resource {
-            Resource::Workbench => self.feed_into(&self.workbenches, None, text, asker, Self::workbench_changed),
-            Resource::Workspace => self.feed_into(&self.workspaces, None, text, asker, Self::workspace_changed),
+            Resource::Workbench => {
+                self.feed_into(&self.workbenches, parse(Kinds::Other, text), asker, Self::workbench_changed)
+            }
+            Resource::Workspace => {
+                self.feed_into(&self.workspaces, parse(Kinds::Other, text), asker, Self::workspace_changed)
+            }
         }
     }
 
@@ -258,7 +272,10 @@ impl Caches {
         match target.kind {
             Kind::Deployment => drop(write(&self.deployments).forget(namespace, name)),
             Kind::Service => drop(write(&self.services).forget(namespace, name)),
-            Kind::Job => drop(write(&self.jobs).forget(namespace, name)),
+            Kind::Job => {
+                write(&self.jobs).forget(namespace, name);
+                write(&self.setups).forget(namespace, name);
+            }
             Kind::NetworkPolicy => drop(write(&self.policies).forget(namespace, name)),
             Kind::CiliumNetworkPolicy => drop(write(&self.cilium_policies).forget(namespace, name)),
             Kind::PersistentVolume => drop(write(&self.volumes).forget(namespace, name)),
@@ -291,23 +308,25 @@ impl Caches {
         let volume = Volume {
             volume: read(&self.volumes).get("", &names::volume(namespace, mount)),
             claim: read(&self.claims).get(namespace, &names::claim(namespace, mount)),
-            setup: names::setup(namespace, mount).and_then(|name| read(&self.jobs).get(namespace, &name)),
+            setup: names::setup(namespace, mount).and_then(|name| self.setup(namespace, &name)),
         };
         (volume.volume.is_some() || volume.claim.is_some() || volume.setup.is_some()).then_some(volume)
+    }
+
+    /// The former operator said a workbench on these Jobs as well.
+    fn setup(&self, namespace: &str, name: &str) -> Option<Arc<Child<JobStatus>>> {
+        let ours = read(&self.setups).get(namespace, name);
+        ours.or_else(|| read(&self.jobs).get(namespace, name))
     }
 
     fn feed_into<T: Remembered>(
         &self,
         store: &RwLock<Store<T>>,
-        kind: Option<Kind>,
-        text: &str,
+        object: Option<(T, Option<String>)>,
         asker: &Key,
         changed: fn(&Self, &Change<T>, Option<&Key>),
     ) -> bool {
-        let kind = kind.map_or(Kinds::Other, Kinds::Child);
-        let Some(object) = serde_json::from_str(text).ok().and_then(|wire| T::project(kind, wire)) else {
-            return false;
-        };
+        let Some(object) = object else { return false };
         let change = write(store).feed(object);
         if let Some(change) = change.filter(Change::matters) {
             changed(self, &change, Some(asker));
@@ -434,6 +453,10 @@ pub(super) fn namespace_of_volume(name: &str) -> Option<&str> {
 /// Whether this is a claim of the workspace in this namespace.
 pub(super) fn is_claim(namespace: &str, name: &str) -> bool {
     Mount::ALL.iter().any(|&mount| names::claim(namespace, mount) == name)
+}
+
+fn parse<T: Remembered>(kind: Kinds, text: &str) -> Option<(T, Option<String>)> {
+    T::project(kind, serde_json::from_str(text).ok()?)
 }
 
 fn key<T: Remembered>(resource: Resource, object: &T) -> Key {

@@ -69,13 +69,19 @@ impl Controller {
             Resource::Workspace => self.reconcile(key, &mut pass, Self::workspace).await,
         };
         if pass.learned {
-            self.refusals.keep(key, self.generation(key), self.clock.now(), pass.refused);
+            self.refusals.keep(key, self.generation(key), self.clock.now(), std::mem::take(&mut pass.refused));
         }
         let outcome = outcome.and_then(|()| pass.setback.take().map_or(Ok(()), Err));
         let result = if outcome.is_ok() { "success" } else { "error" };
         telemetry::reconciled(key.resource.name(), result, start.elapsed());
         match outcome {
-            Ok(()) | Err(Fault::NotLeading) => self.queue.done(key),
+            Ok(()) | Err(Fault::NotLeading) => {
+                // Our own writes wake nobody, and there may be more to do after them.
+                if pass.wrote {
+                    self.queue.wake(key.clone());
+                }
+                self.queue.done(key);
+            }
             Err(fault) => self.failed(key, &fault).await,
         }
     }
@@ -145,23 +151,26 @@ impl Controller {
         pass: &mut Pass,
     ) -> Result<(), Fault> {
         let Round { plan, metadata, before } = round;
-        if plan.status.is_some() && plan.status != before {
+        let changed = plan.status.is_some() && plan.status != before;
+        if changed {
             let json = |status: &Option<S>| serde_json::to_value(status).unwrap_or_default();
             let uid = metadata.uid.as_deref().unwrap_or_default();
-            let body: Value = status::body(uid, &json(&before), &json(&plan.status));
-            match self.writer.status(key, &body).await {
-                Ok(text) => drop(self.caches.feed_resource(key, &text)),
-                // It is gone, or was made anew: the watch tells.
-                Err(Fault::Api(status)) if status.code == 404 => self.caches.forget_resource(key),
-                Err(fault) => return Err(fault),
-            }
-            pass.wrote = true;
+            self.write_status(key, &status::body(uid, &json(&before), &json(&plan.status))).await?;
         }
-        // What a pass that changed nothing says was said by the one that did.
-        if pass.wrote {
+        // What a pass that changes nothing has to say was said by the one that did.
+        if changed || pass.wrote {
             for notice in &plan.notices {
                 self.recorder.tell(key, &metadata, notice).await;
             }
+        }
+        Ok(())
+    }
+
+    async fn write_status(&self, key: &Key, body: &Value) -> Result<(), Fault> {
+        match self.writer.status(key, body).await {
+            Ok(text) => drop(self.caches.feed_resource(key, &text)),
+            Err(Fault::Api(status)) if status.code == 404 => self.caches.forget_resource(key),
+            Err(fault) => return Err(fault),
         }
         Ok(())
     }

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use kube::Client;
-use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
+use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::{sync::watch, time::sleep};
 
 use super::{
@@ -16,6 +17,8 @@ use super::{
 
 /// The wait after a failure.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often who stands by looks whether the lease was given back.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Who stands for election.
 pub struct Candidate {
@@ -45,45 +48,65 @@ pub async fn stand(candidate: Candidate, leading: watch::Sender<bool>, mut stop:
             .with_duration(valid)
             .with_grace(margin)
             .build();
+        let leases = Api::<Lease>::namespaced(client.clone(), &namespace);
         let error = match manager.await {
-            Ok(manager) => hold(&manager, &leading, &mut stop, &mut failures).await,
+            Ok(manager) => hold(&manager, &leases, &leading, &mut stop).await,
             Err(error) => Some(error),
         };
         set(&leading, false);
-        if let Some(error) = error {
-            failures = failures.saturating_add(1);
-            telemetry::error("Lease", "election");
-            if failures % 20 == 1 {
-                tracing::warn!(%error, "the lease cannot be held or looked at");
-            }
-            tokio::select! { () = sleep(RETRY) => {}, () = told(&mut stop) => {} }
+        let Some(error) = error else {
+            failures = 0;
+            continue;
+        };
+        failures = failures.saturating_add(1);
+        telemetry::error("Lease", "election");
+        if failures % 20 == 1 {
+            tracing::warn!(%error, "the lease cannot be held or looked at");
+        }
+        tokio::select! { () = sleep(RETRY) => {}, () = told(&mut stop) => {} }
+    }
+}
+
+/// Follows one lease until a failure, until it is found to be given back by who held it, or until told to stop.
+async fn hold(
+    manager: &LeaseManager,
+    leases: &Api<Lease>,
+    leading: &watch::Sender<bool>,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<LeaseManagerError> {
+    tokio::select! {
+        error = follow(manager, leading) => return Some(error),
+        () = vacated(leases, leading) => return None,
+        () = told(stop) => set(leading, false),
+    }
+    // What the manager was doing is dropped by now, with its lock.
+    if let Err(error) = manager.release().await {
+        tracing::warn!(%error, "the lease was not given back; it runs out");
+    }
+    None
+}
+
+/// Takes the lease when it is free and renews it.
+async fn follow(manager: &LeaseManager, leading: &watch::Sender<bool>) -> LeaseManagerError {
+    loop {
+        match manager.changed().await {
+            Ok(leads) => set(leading, leads),
+            Err(error) => return error,
         }
     }
 }
 
-/// Follows one lease until a failure, or until told to stop.
-async fn hold(
-    manager: &LeaseManager,
-    leading: &watch::Sender<bool>,
-    stop: &mut watch::Receiver<bool>,
-    failures: &mut u32,
-) -> Option<kube_lease_manager::LeaseManagerError> {
+/// Waits until who stands by finds that nobody holds the lease. The manager itself sleeps until what it knows of runs out.
+async fn vacated(leases: &Api<Lease>, leading: &watch::Sender<bool>) {
     loop {
-        tokio::select! {
-            changed = manager.changed() => match changed {
-                Ok(leads) => {
-                    *failures = 0;
-                    set(leading, leads);
-                }
-                Err(error) => return Some(error),
-            },
-            () = told(stop) => {
-                set(leading, false);
-                if let Err(error) = manager.release().await {
-                    tracing::warn!(%error, "the lease was not given back; it runs out");
-                }
-                return None;
-            }
+        sleep(LOOK).await;
+        if *leading.borrow() {
+            continue;
+        }
+        if let Ok(Some(lease)) = leases.get_opt(LEASE).await
+            && lease.spec.and_then(|spec| spec.holder_identity).is_none_or(|holder| holder.is_empty())
+        {
+            return;
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Pass {
     pub learned: bool,
     /// What failed without holding up the rest.
     pub setback: Option<Fault>,
-    /// Whether anything was written.
+    /// Whether anything but the status was written.
     pub wrote: bool,
 }
 
@@ -79,7 +79,7 @@ impl Hands<'_> {
                 self.took_resource(&text)?;
             }
             Step::RemoveFinalizer => self.remove_finalizer(subject).await?,
-            Step::Apply(object) => self.took(object.kind, &self.writer.apply(object).await?)?,
+            Step::Apply(object) => self.apply(object).await?,
             Step::Create(object) => self.took(object.kind, &self.writer.create(object).await?)?,
             Step::TakeOver(object) => return self.take_over(object).await,
             Step::Patch { target, patch } => self.took(target.kind, &self.writer.merge(target, patch).await?)?,
@@ -124,6 +124,18 @@ impl Hands<'_> {
         Ok(Next::Step)
     }
 
+    /// Items that others put into a list stay beside ours when we apply, and may make the object invalid: two ports of one
+    /// name. A merge patch replaces the list.
+    async fn apply(&self, object: &Object) -> Result<(), Fault> {
+        let text = match self.writer.apply(object).await {
+            Err(fault) if fault.code() == 422 && self.writer.merge(&target_of(object), &object.value).await.is_ok() => {
+                self.writer.apply(object).await?
+            }
+            answer => answer?,
+        };
+        self.took(object.kind, &text)
+    }
+
     async fn remove_finalizer(&self, subject: &Subject) -> Result<(), Fault> {
         let Some(index) = subject.finalizers.iter().position(|name| name == FINALIZER) else { return Ok(()) };
         let text = self.writer.remove_finalizer(self.key, &subject.version, index).await?;
@@ -145,7 +157,7 @@ impl Hands<'_> {
         if let Some(patch) = without_former_managers(&live) {
             self.writer.json_patch(&target, &patch).await?;
         }
-        self.took(object.kind, &self.writer.apply(object).await?)?;
+        self.apply(object).await?;
         Ok(Next::Step)
     }
 

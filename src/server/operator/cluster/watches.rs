@@ -69,6 +69,8 @@ fn children(client: &Client, caches: &Arc<Caches>, tasks: &mut JoinSet<()>) {
     tasks.spawn(services.run_kind(client, Kind::Service, all().labels(labels::WORKBENCH)));
     let jobs = watch(caches, "Job", |caches| &caches.jobs, Caches::job_changed);
     tasks.spawn(jobs.run_kind(client, Kind::Job, all().labels(labels::WORKBENCH)));
+    let setups = watch(caches, "Job", |caches| &caches.setups, Caches::job_changed);
+    tasks.spawn(setups.run_kind(client, Kind::Job, all().labels(labels::STORAGE)));
     let policies = watch(caches, "NetworkPolicy", |caches| &caches.policies, Caches::policy_changed);
     let ours = format!("{}={MANAGER}", labels::MANAGED_BY);
     tasks.spawn(policies.run_kind(client, Kind::NetworkPolicy, all().labels(&ours)));
