@@ -11,7 +11,6 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
@@ -24,6 +23,8 @@ use pretended::Pretended;
 mod documents;
 mod observed;
 mod pretended;
+#[cfg(test)]
+mod tests;
 
 pub use observed::{FileSystem, Observed, Policy, Secrets, Server, Storage};
 
@@ -92,11 +93,10 @@ pub fn render(
     inputs: &[Input],
     observed: &Observed,
     settings: &Settings,
-    now: DateTime<Utc>,
     show_secrets: bool,
 ) -> Result<Rendered, Error> {
-    let resources = documents::read(inputs, now).map_err(Error::Input)?;
-    let mut pretended = Pretended::new(observed, settings, now);
+    let resources = documents::read(inputs, observed.time).map_err(Error::Input)?;
+    let mut pretended = Pretended::new(observed, settings);
     for workspace in &resources.workspaces {
         pretended.workspace(workspace);
     }

@@ -14,12 +14,14 @@
 //!   nfs: {server: nfs.example.org, share: /export}
 //!   licences: |          # the key config.yaml of the licence Secret
 //!     licenses: {}
+//! time: 2000-01-01T00:00:00Z
 //! ```
 //!
-//! What is left out is as above, but for licences: there are none.
+//! What is left out is as above, but for licences: there are none. The time is fixed, so that two renderings can be compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{super::workbench::Mount, Error};
@@ -40,7 +42,12 @@ pub struct Observed {
     pub storage: Storage,
     /// Secrets.
     pub secrets: Secrets,
+    /// When it is observed.
+    pub time: DateTime<Utc>,
 }
+
+/// The start of the year 2000, in seconds of Unix time.
+const TIME: i64 = 946_684_800;
 
 /// How servers fare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -122,6 +129,7 @@ impl Default for Observed {
             drivers: ["csi.juicefs.com", "nfs.csi.k8s.io"].map(str::to_owned).into(),
             storage: Storage::default(),
             secrets: Secrets::default(),
+            time: DateTime::from_timestamp(TIME, 0).unwrap_or_default(),
         }
     }
 }
@@ -176,7 +184,8 @@ mod tests {
     fn the_example_is_understood() {
         let example = "server: ready\npolicy: inForce\ncilium: true\ndrivers: [csi.juicefs.com, nfs.csi.k8s.io]\n\
             storage: {archive: bound, scratch: bound, local: bound}\n\
-            secrets:\n  juicefs: {name: workspaces}\n  nfs: {server: nfs.example.org, share: /export}\n";
+            secrets:\n  juicefs: {name: workspaces}\n  nfs: {server: nfs.example.org, share: /export}\n\
+            time: 2000-01-01T00:00:00Z\n";
         assert_eq!(Observed::parse(example).unwrap(), Observed::default());
     }
 }

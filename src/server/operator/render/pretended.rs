@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
         },
         plan::{Object, Plan, Step},
         settings::Settings,
-        workbench::{self, Facts, Mount, Volume},
+        workbench::{self, Facts, Mount, Volume, names},
         workspace::{self, Enforcement},
     },
     observed::{FileSystem, Observed, Policy, Server},
@@ -27,7 +26,6 @@ const ROUNDS: usize = 16;
 pub struct Pretended<'a> {
     observed: &'a Observed,
     settings: &'a Settings,
-    now: DateTime<Utc>,
     policies: BTreeMap<String, workspace::Seen>,
     volumes: BTreeMap<String, BTreeMap<Mount, Volume>>,
     /// What was applied or created, in order.
@@ -38,9 +36,9 @@ pub struct Pretended<'a> {
 
 impl<'a> Pretended<'a> {
     /// Nothing is there but the cluster.
-    pub fn new(observed: &'a Observed, settings: &'a Settings, now: DateTime<Utc>) -> Self {
+    pub fn new(observed: &'a Observed, settings: &'a Settings) -> Self {
         let (policies, volumes) = (BTreeMap::new(), BTreeMap::new());
-        Self { observed, settings, now, policies, volumes, made: Vec::new(), remarks: Vec::new() }
+        Self { observed, settings, policies, volumes, made: Vec::new(), remarks: Vec::new() }
     }
 
     /// Does what the plan of a workspace asks for.
@@ -52,7 +50,7 @@ impl<'a> Pretended<'a> {
         let mut workspace = Arc::new(workspace.clone());
         seen.workspaces.push(Arc::clone(&workspace));
         for _ in 0..ROUNDS {
-            let plan = workspace::plan(&workspace, &seen, self.settings, self.now);
+            let plan = workspace::plan(&workspace, &seen, self.settings, self.observed.time);
             let status: Option<WorkspaceStatus> = plan.status.clone();
             let new = self.objects(plan);
             let current = Arc::new(Workspace { status, ..(*workspace).clone() });
@@ -88,7 +86,7 @@ impl<'a> Pretended<'a> {
             ..workbench::Seen::default()
         };
         for _ in 0..ROUNDS {
-            let plan = workbench::plan(&workbench, &seen, &facts, self.now);
+            let plan = workbench::plan(&workbench, &seen, &facts, self.observed.time);
             let finalized = plan.steps.contains(&Step::AddFinalizer);
             let absent = plan.steps.iter().filter_map(|step| match step {
                 Step::Confirm(target) => Some(target.clone()),
@@ -104,7 +102,7 @@ impl<'a> Pretended<'a> {
                 workbench.metadata.finalizers.get_or_insert_default().push(FINALIZER.to_owned());
             }
             let done = new.is_empty() && same && !finalized;
-            new.iter().for_each(|object| self.appear(object, &mut seen));
+            new.iter().for_each(|object| self.appear(&namespace, object, &mut seen));
             if done {
                 break;
             }
@@ -146,7 +144,7 @@ impl<'a> Pretended<'a> {
     }
 
     /// An object is there, and its controllers have done their work.
-    fn appear(&self, object: &Object, seen: &mut workbench::Seen) {
+    fn appear(&self, namespace: &str, object: &Object, seen: &mut workbench::Seen) {
         match object.kind {
             Kind::Deployment => {
                 seen.deployment = Some(Arc::new(child(object, running())));
@@ -156,16 +154,16 @@ impl<'a> Pretended<'a> {
             Kind::Service => seen.service = Some(Arc::new(child(object, ()))),
             Kind::NetworkPolicy => seen.policy = Some(Arc::new(child(object, ()))),
             Kind::PersistentVolume => {
-                if let Some(mount) = mount_of(object, "-pv") {
+                if let Some(mount) = mount_named(object, |mount| Some(names::volume(namespace, mount))) {
                     seen.volumes.entry(mount).or_default().volume = Some(self.storage(object, mount));
                 }
             }
             Kind::PersistentVolumeClaim => {
-                if let Some(mount) = mount_of(object, "-pvc") {
+                if let Some(mount) = mount_named(object, |mount| Some(names::claim(namespace, mount))) {
                     seen.volumes.entry(mount).or_default().claim = Some(self.storage(object, mount));
                 }
             }
-            Kind::Job => match setup_of(object) {
+            Kind::Job => match mount_named(object, |mount| names::setup(namespace, mount)) {
                 Some(mount) => {
                     seen.volumes.entry(mount).or_default().setup = Some(Arc::new(child(object, completed())))
                 }
@@ -191,7 +189,7 @@ impl<'a> Pretended<'a> {
         let template = &deployment.value["spec"]["template"];
         let containers = |field: &str, ready: bool| {
             let names = template["spec"][field].as_array().into_iter().flatten();
-            let state = ContainerState::Running { since: Some(self.now) };
+            let state = ContainerState::Running { since: Some(self.observed.time) };
             let container = |value: &Value| Container {
                 name: value["name"].as_str().unwrap_or_default().to_owned(),
                 ready,
@@ -276,23 +274,7 @@ fn completed() -> JobStatus {
     JobStatus { succeeded: 1, conditions: vec![complete], ..JobStatus::default() }
 }
 
-/// The file system of a volume or claim, by its name.
-fn mount_of(object: &Object, suffix: &str) -> Option<Mount> {
-    let name = object.name().strip_suffix(suffix)?;
-    [("-archive", Mount::Archive), ("-scratch", Mount::Scratch), ("-local", Mount::Local)]
-        .into_iter()
-        .find_map(|(end, mount)| name.ends_with(end).then_some(mount))
-}
-
-/// The file system whose folders a Job makes, if it is such a Job.
-fn setup_of(job: &Object) -> Option<Mount> {
-    let app = &job.value["metadata"]["labels"][labels::APP];
-    let prefix = |text: &str| app.is_null() && job.name().starts_with(text);
-    if prefix("nfs-mkdir-") {
-        Some(Mount::Scratch)
-    } else if prefix("local-mkdir-") {
-        Some(Mount::Local)
-    } else {
-        None
-    }
+/// The file system whose object has this name.
+fn mount_named(object: &Object, name: impl Fn(Mount) -> Option<String>) -> Option<Mount> {
+    Mount::ALL.into_iter().find(|&mount| name(mount).as_deref() == Some(object.name()))
 }
