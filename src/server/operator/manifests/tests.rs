@@ -192,3 +192,29 @@ fn roles_and_table_say_the_same() {
     }
     assert_eq!(granted, wanted);
 }
+
+/// Every kind that plans make can be watched and made; what is applied can be patched.
+#[test]
+fn plans_may_do_what_they_ask_for() {
+    use crate::server::operator::live::Kind;
+    for kind in [
+        Kind::Deployment,
+        Kind::Service,
+        Kind::Job,
+        Kind::PersistentVolume,
+        Kind::PersistentVolumeClaim,
+        Kind::NetworkPolicy,
+        Kind::CiliumNetworkPolicy,
+    ] {
+        let (api_version, _, plural) = kind.names();
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let row = PERMISSIONS.iter().find(|row| row.group == group && row.resource == plural).unwrap();
+        let kept = matches!(kind, Kind::PersistentVolume | Kind::PersistentVolumeClaim);
+        let verbs = if kept {
+            &["get", "list", "watch", "create"][..]
+        } else {
+            &["get", "list", "watch", "create", "patch", "delete"]
+        };
+        assert_eq!((row.place, row.verbs), (Place::Cluster, verbs), "{plural}");
+    }
+}

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        api::{FINALIZER, Workbench, WorkbenchStatus, Workspace, WorkspaceStatus, labels, workbench::AppHealth},
+        api::{
+            FINALIZER, Workbench, WorkbenchStatus, Workspace, WorkspaceStatus, labels, workbench::AppHealth,
+            workspace::ServiceHealth,
+        },
         live::{
             Body, Child, Container, ContainerState, DeploymentStatus, JobStatus, Kind, Meta, Pod, SeenCondition,
             VolumeStatus,
@@ -69,6 +72,11 @@ impl<'a> Pretended<'a> {
             if done {
                 break;
             }
+        }
+        let services = workspace.status.iter().flat_map(|status| &status.services);
+        for (key, service) in services.filter(|(_, service)| service.status == ServiceHealth::Failed) {
+            let message = service.message.as_deref().unwrap_or_default();
+            self.remarks.push(format!("Workspace {namespace}, service {key}: Failed: {message}"));
         }
         if let Enforcement::Missing { reason, message } = workspace::enforcement(&seen, self.settings) {
             self.remarks.push(format!("Workspace {namespace}: its policy is not in force ({reason}): {message}"));

@@ -127,3 +127,37 @@ fn errors_name_the_place() {
     let error = render(&[input("w.yaml", &broken)], &Observed::default(), &Settings::default(), false).unwrap_err();
     assert_eq!(error.to_string(), "w.yaml, document 1: spec.server.userid: must be at least 1001");
 }
+
+const WORKSPACE: &str = "
+apiVersion: default.chorus-tre.ch/v1alpha1
+kind: Workspace
+metadata: {name: workspace1, namespace: workspace1}
+spec: {networkPolicy: FQDNAllowlist, allowedFQDNs: [example.org]}
+";
+
+#[test]
+fn the_policy_of_a_workspace_comes_first_and_decides() {
+    let with = rendered(&[WORKBENCH, WORKSPACE], "");
+    assert_eq!(kinds(&with)[0], "CiliumNetworkPolicy workspace1-netpol");
+    assert_eq!((with.remarks.as_slice(), kinds(&with).len()), ([].as_slice(), 11));
+
+    // Whatever is said to be observed: names cannot be enforced without Cilium, so nothing starts.
+    let without = rendered(&[WORKBENCH, WORKSPACE], "cilium: false\npolicy: inForce");
+    assert!(!kinds(&without).iter().any(|kind| kind.starts_with("Deployment") || JOBS.contains(&kind.as_str())));
+    assert!(without.remarks[0].starts_with("Workspace workspace1: its policy is not in force"), "{without:?}");
+
+    let closed = WORKSPACE.replace("FQDNAllowlist, allowedFQDNs: [example.org]", "Airgapped");
+    let plain = rendered(&[WORKBENCH, &closed], "cilium: false");
+    assert!(kinds(&plain)[0].starts_with("NetworkPolicy workspace1-netpol"), "{:?}", kinds(&plain));
+    assert_eq!(plain.remarks, Vec::<String>::new());
+}
+
+#[test]
+fn services_are_not_silently_left_out() {
+    let text = WORKSPACE.replace("[example.org]", "[example.org], services: {db-1: {chart: {tag: \"1\"}}}");
+    let remarks = rendered(&[&text], "").remarks;
+    assert!(
+        remarks.len() == 1 && remarks[0].starts_with("Workspace workspace1, service db-1: Failed: "),
+        "{remarks:?}"
+    );
+}
