@@ -67,8 +67,8 @@ impl Place {
 const WATCH: &[&str] = &["list", "watch"];
 const READ: &[&str] = &["get", "list", "watch"];
 const CHILD: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
-/// Volumes outlive the operator, and hold data: it makes them, and never takes them away.
-const KEPT: &[&str] = &["get", "list", "watch", "create"];
+/// What the garbage collector removes, or what holds data and outlives the operator: it is never deleted here.
+const KEPT: &[&str] = &["get", "list", "watch", "create", "patch"];
 
 const fn may(
     group: &'static str,
@@ -90,10 +90,16 @@ pub static PERMISSIONS: &[Permission] = &[
     may(GROUP, "workspaces/finalizers", &["update"], Place::Cluster, "own children that block their deletion"),
     may("apps", "deployments", CHILD, Place::Cluster, "servers"),
     may("batch", "jobs", CHILD, Place::Cluster, "apps, and the folders of workspaces"),
-    may("", "services", CHILD, Place::Cluster, "addresses of servers"),
+    may("", "services", KEPT, Place::Cluster, "addresses of servers"),
     may("", "pods", &["list", "watch", "deletecollection"], Place::Cluster, "how they fare; apps that are killed"),
-    may("", "persistentvolumes", KEPT, Place::Cluster, "file systems of workspaces"),
-    may("", "persistentvolumeclaims", KEPT, Place::Cluster, "file systems of workspaces"),
+    may("", "persistentvolumes", KEPT, Place::Cluster, "file systems of workspaces, and that they are retained"),
+    may(
+        "",
+        "persistentvolumeclaims",
+        &["get", "list", "watch", "create"],
+        Place::Cluster,
+        "file systems of workspaces",
+    ),
     may("networking.k8s.io", "networkpolicies", CHILD, Place::Cluster, "isolation of workbenches and workspaces"),
     may("cilium.io", "ciliumnetworkpolicies", CHILD, Place::Cluster, "isolation of workspaces"),
     may("storage.k8s.io", "csidrivers", WATCH, Place::Cluster, "whether volumes can be mounted"),
@@ -103,5 +109,5 @@ pub static PERMISSIONS: &[Permission] = &[
     may("", "secrets", READ, Place::Nfs, "the NFS server"),
     // The name of what is created is not known when permission is asked for, so a name cannot limit it.
     may("coordination.k8s.io", "leases", &["create"], Place::Operator, "one leader"),
-    may("coordination.k8s.io", "leases", &["get", "patch", "update", "watch"], Place::Lease, "one leader"),
+    may("coordination.k8s.io", "leases", &["get", "patch"], Place::Lease, "one leader"),
 ];

@@ -143,7 +143,7 @@ fn nothing_dangerous_is_allowed() {
                 "secrets" => {
                     assert!(!place.is_empty() && rule.resource_names.is_some() && !may("create") && !may("patch"))
                 }
-                "persistentvolumes" | "persistentvolumeclaims" => assert!(!may("delete") && !may("patch")),
+                "persistentvolumes" | "persistentvolumeclaims" => assert!(!may("delete") && !may("update")),
                 "workbenches" | "workspaces" => assert!(!may("create") && !may("delete") && !may("update")),
                 "pods" => assert!(!may("create") && !may("get")),
                 "leases" => assert_eq!((place.as_str(), may("delete")), ("chorus", false)),
@@ -209,11 +209,12 @@ fn plans_may_do_what_they_ask_for() {
         let (api_version, _, plural) = kind.names();
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let row = PERMISSIONS.iter().find(|row| row.group == group && row.resource == plural).unwrap();
-        let kept = matches!(kind, Kind::PersistentVolume | Kind::PersistentVolumeClaim);
-        let verbs = if kept {
-            &["get", "list", "watch", "create"][..]
-        } else {
-            &["get", "list", "watch", "create", "patch", "delete"]
+        let verbs: &[&str] = match kind {
+            // Created only: what is in it cannot be changed.
+            Kind::PersistentVolumeClaim => &["get", "list", "watch", "create"],
+            // Volumes are told to be retained. Services go with their owner.
+            Kind::PersistentVolume | Kind::Service => &["get", "list", "watch", "create", "patch"],
+            _ => &["get", "list", "watch", "create", "patch", "delete"],
         };
         assert_eq!((row.place, row.verbs), (Place::Cluster, verbs), "{plural}");
     }
