@@ -1,6 +1,17 @@
-//! The manifests in `deploy/` are those that the binary prints.
+//! The manifests in `deploy/` are those that the binary prints, and what they install runs as they say.
 
-use chorus::server::operator::manifests::{self, Options};
+use chorus::server::{
+    config::{
+        self, Sources,
+        keys::{KEYS, Key},
+    },
+    operator::{
+        manifests::{self, Options},
+        settings::{InternalService, SecretRef, Settings},
+    },
+};
+use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
+use serde_json::Value;
 
 use crate::support::golden::golden;
 
@@ -15,4 +26,75 @@ fn the_manifests_are_not_stale() {
     golden("deploy/rbac.yaml", &generated("chorus operator rbac", &manifests::rbac(&options).unwrap()));
     let command = "chorus operator manifests (which prints the CRDs too)";
     golden("deploy/operator.yaml", &generated(command, &manifests::operator(&options).unwrap()));
+}
+
+/// Settings that are the default nowhere.
+fn unusual() -> Settings {
+    let some = |text: &str| Some(text.to_owned());
+    let secret = |name: &str| SecretRef { namespace: "storage".to_owned(), name: name.to_owned() };
+    let list = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let amounts = |cpu: &str, memory: &str| {
+        Some(
+            [("cpu", cpu), ("memory", memory)]
+                .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+                .into(),
+        )
+    };
+    Settings {
+        registry: String::new(),
+        apps_repository: "desktops".to_owned(),
+        xpra_server_image: some("x/server"),
+        init_container_image: some("x/init"),
+        socat_image: "x/socat:1".to_owned(),
+        setup_image: "x/box:1".to_owned(),
+        juicefs_secret: secret("j"),
+        nfs_secret: secret("n"),
+        local_storage: some("/data"),
+        debug_mode: true,
+        workbench_priority_class: some("low"),
+        application_priority_class: some("lower"),
+        workbench_startup_timeout: None,
+        application_startup_timeout: Some(60),
+        server_resources: Some(ResourceRequirements {
+            limits: amounts("2", "4Gi"),
+            requests: amounts("500m", "1Gi"),
+            claims: None,
+        }),
+        pvc_labels: [("backup".to_owned(), "no".to_owned()), ("example.org/a".to_owned(), String::new())].into(),
+        internal_services: vec![
+            InternalService { fqdn: "git.example.org".to_owned(), ports: vec![443, 22] },
+            InternalService { fqdn: "db.example.org".to_owned(), ports: vec![5432] },
+        ],
+        ingress_namespaces: Vec::new(),
+        egress_namespaces: list(&["gate", "other"]),
+        envoy_namespaces: list(&["gate"]),
+        dns_addresses: vec!["169.254.20.10/32".to_owned()],
+        cluster_domain: "c.example".to_owned(),
+        license_secret: some("licences"),
+        require_network_policy: false,
+    }
+}
+
+/// The operator that is installed runs with the settings that its manifests were made for.
+#[test]
+fn the_flags_of_the_deployment_give_the_settings() {
+    let envoy_off = Settings { envoy_namespaces: Vec::new(), ..Settings::default() };
+    for settings in [Settings::default(), Options::default().settings, unusual(), envoy_off] {
+        let options = Options { settings, ..Options::default() };
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&manifests::operator(&options).unwrap()).unwrap();
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+        let mut flags: Vec<(&'static Key, Vec<String>)> = Vec::new();
+        for arg in args.iter().skip(1) {
+            let (flag, value) = arg.as_str().unwrap().strip_prefix("--").unwrap().split_once('=').unwrap();
+            let key =
+                KEYS.iter().find(|key| key.is_of_operator() && key.flag == flag).unwrap_or_else(|| panic!("{flag}"));
+            match flags.iter_mut().find(|(known, _)| known.name == key.name) {
+                Some((_, values)) => values.push(value.to_owned()),
+                None => flags.push((key, vec![value.to_owned()])),
+            }
+        }
+        let loaded = config::load(&Sources { flags, ..Sources::default() }).unwrap();
+        assert_eq!(loaded.config.operator.settings().unwrap(), options.settings);
+    }
 }
