@@ -21,6 +21,7 @@ mod local_runtime;
 mod matrix;
 mod notifications;
 mod openapi;
+mod operator;
 mod pages;
 mod reconcile;
 mod replicas;

@@ -169,6 +169,11 @@ impl Cluster {
         self.store().list(by_kind(kind), &selection, None).map(|object| object.value.clone()).collect()
     }
 
+    /// How many objects of a kind with this label were ever created.
+    pub fn births(&self, kind: &str, label: &str, value: &str) -> usize {
+        self.store().births(by_kind(kind)).filter(|labels| labels[label] == value).count()
+    }
+
     /// Creates an object as somebody else than the operator, status included. It is no call.
     pub fn put(&self, object: Value) -> Value {
         let resource = by_kind(object["kind"].as_str().expect("a kind"));

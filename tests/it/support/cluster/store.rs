@@ -98,6 +98,8 @@ pub struct Store {
     pub listeners: Vec<UnboundedSender<Change>>,
     /// How many names and uids were made up so far.
     made_up: u64,
+    /// What was ever created, with its labels.
+    births: Vec<(Key, Value)>,
 }
 
 impl Default for Store {
@@ -109,6 +111,7 @@ impl Default for Store {
             dependents: HashMap::new(),
             listeners: Vec::new(),
             made_up: 0,
+            births: Vec::new(),
         }
     }
 }
@@ -158,6 +161,9 @@ impl Store {
             Arc::new(Stored { value, version, json: OnceLock::new() })
         });
         self.index(key, before.as_deref(), after.as_deref());
+        if let (None, Some(new)) = (&before, &after) {
+            self.births.push((key.clone(), new.value["metadata"]["labels"].clone()));
+        }
         let place = (key.namespace.clone(), key.name.clone());
         let table = &mut self.tables[key.kind];
         match &after {
@@ -265,6 +271,11 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// The labels of all objects of a kind that were ever created.
+    pub fn births(&self, resource: &Resource) -> impl Iterator<Item = &Value> {
+        self.births.iter().filter(move |(key, _)| key.resource() == resource).map(|(_, labels)| labels)
     }
 
     /// A number that was not used before.
