@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on fails")]
 
-#[allow(dead_code, reason = "of the tests' harness only a part is needed")]
+#[allow(dead_code, unused_imports, reason = "of the tests' harness only a part is needed, and none of its own tests")]
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 

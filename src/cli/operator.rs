@@ -196,7 +196,7 @@ impl Render {
             Some(path) => Observed::parse(&input(path)?.text).with_context(|| path.display().to_string())?,
             None => Observed::default(),
         };
-        let rendered = render::render(&inputs, &observed, &settings, SystemClock.now(), self.show_secrets)?;
+        let rendered = render::render(&inputs, &observed, &settings, self.show_secrets)?;
         rendered.remarks.iter().for_each(|remark| say(remark));
         print(&rendered.yaml)
     }

@@ -12,4 +12,6 @@ mod faults;
 
 mod lifecycle;
 
+mod machinery;
+
 mod world;
