@@ -21,7 +21,7 @@ use super::{
             labels, rfc3339,
             workbench::{App, AppHealth, AppState, AppStatus},
         },
-        live::{Child, JobStatus, Kind, Pod},
+        live::{Kind, Pod},
         plan::{Object, Step, Target},
     },
     app,
@@ -36,7 +36,7 @@ use super::{
 
 mod family;
 
-pub use family::families;
+pub use family::{Job, families};
 
 /// The API server refused the Job.
 pub const REFUSED: &str = "Refused";
@@ -70,7 +70,7 @@ pub struct Life<'a> {
     /// What is recorded.
     pub record: Option<&'a AppStatus>,
     /// Its Job.
-    pub job: Option<&'a Child<JobStatus>>,
+    pub job: Option<Job<'a>>,
     /// Whether a Job of its is being removed.
     pub leaving: bool,
     /// The pods of its Job.
@@ -106,8 +106,8 @@ impl Life<'_> {
     }
 
     /// Whether the Job was made for an earlier request.
-    fn asked_again(&self, job: &Child<JobStatus>) -> bool {
-        self.app.restart_generation.unwrap_or(0) > generation(job).unwrap_or(0)
+    fn asked_again(&self, job: Job<'_>) -> bool {
+        self.app.restart_generation.unwrap_or(0) > job.generation.unwrap_or(0)
     }
 
     /// Whether an app without a Job is to be started.
@@ -122,8 +122,10 @@ impl Life<'_> {
             // the former operator has not come to it
             (Unknown | Progressing | Running, None) => true,
             (Failed, Some(reason)) => check::REASONS.contains(&reason),
+            // the former operator could not even make its Job
+            (Failed, None) => record.revision < 0,
             (Unknown | Progressing | Running, Some(reason)) => reason.starts_with(WAITING),
-            (Failed, None) | (Complete, _) => false,
+            (Complete, _) => false,
         }
     }
 
@@ -165,14 +167,14 @@ impl Life<'_> {
     }
 
     /// Removes a Job, to start another.
-    fn replace(&self, job: &Child<JobStatus>) -> Next {
+    fn replace(&self, job: Job<'_>) -> Next {
         let mut next = self.waits(WAITING_FOR_REMOVAL, "Starts again when what ran before is gone.");
         next.steps.push(self.delete(job));
         next
     }
 
     /// The workbench is suspended: the Job is too, and goes on with it.
-    fn pause(&self, job: &Child<JobStatus>) -> Next {
+    fn pause(&self, job: Job<'_>) -> Next {
         if let Some(over) = self.over(job) {
             return Next::quiet(over);
         }
@@ -181,14 +183,14 @@ impl Life<'_> {
     }
 
     /// Lets it run, and watches over its start.
-    fn run(&self, job: &Child<JobStatus>) -> Next {
+    fn run(&self, job: Job<'_>) -> Next {
         if let Some(over) = self.over(job) {
             return Next::quiet(over);
         }
-        if is_suspended(job) {
+        if job.suspended {
             return self.resume(job);
         }
-        if job.status.active > 0 && job.status.ready > 0 {
+        if job.live.status.active > 0 && job.live.status.ready > 0 {
             return Next::quiet(self.with_job(job, AppHealth::Running, "Running", "The app runs."));
         }
         let view = pods::app(pods::newest(self.pods.iter().copied()), self.pass.now);
@@ -196,7 +198,7 @@ impl Life<'_> {
             let record = self.with_job(job, AppHealth::Progressing, RESTARTING, &view.what.message);
             return Next { steps: Vec::new(), record, wake: view.until };
         }
-        let deadline = self.deadline(since(job));
+        let deadline = self.deadline(job.since);
         if deadline.is_some_and(|deadline| deadline <= self.pass.now) {
             return self.give_up(job, &view.what.message);
         }
@@ -205,7 +207,7 @@ impl Life<'_> {
     }
 
     /// Lets a Job go on that was stopped before it ended.
-    fn resume(&self, job: &Child<JobStatus>) -> Next {
+    fn resume(&self, job: Job<'_>) -> Next {
         if let Some(closed) = &self.start.closed {
             let record = self.with_job(job, AppHealth::Progressing, closed.reason, &closed.message);
             return Next::quiet(record);
@@ -220,7 +222,7 @@ impl Life<'_> {
     }
 
     /// It did not start in time: its pods end, and it is not tried again. The Job says so too, in case the record is lost.
-    fn give_up(&self, job: &Child<JobStatus>, last: &str) -> Next {
+    fn give_up(&self, job: Job<'_>, last: &str) -> Next {
         let patch = json!({
             "metadata": { "annotations": { labels::TIMED_OUT: rfc3339(self.pass.now) } },
             "spec": { "suspend": true },
@@ -232,7 +234,7 @@ impl Life<'_> {
     }
 
     /// Ends a Job, in an orderly way or at once.
-    fn end(&self, job: &Child<JobStatus>) -> Next {
+    fn end(&self, job: Job<'_>) -> Next {
         if self.over(job).is_some() {
             return Next { steps: vec![self.delete(job)], ..self.ended() };
         }
@@ -242,7 +244,7 @@ impl Life<'_> {
             return Next { steps, ..self.ended() };
         }
         if kills {
-            let selector = format!("batch.kubernetes.io/job-name={}", job.meta.name);
+            let selector = format!("batch.kubernetes.io/job-name={}", job.live.meta.name);
             steps.push(Step::KillPods { namespace: self.pass.namespace().to_owned(), selector });
         }
         let record = if kills {
@@ -277,11 +279,11 @@ impl Life<'_> {
     }
 
     /// The record of an app whose Job has ended by itself, or was given up.
-    fn over(&self, job: &Child<JobStatus>) -> Option<AppStatus> {
-        if has_completed(&job.status) {
+    fn over(&self, job: Job<'_>) -> Option<AppStatus> {
+        if has_completed(&job.live.status) {
             return Some(self.with_job(job, AppHealth::Complete, "Completed", "The app has ended."));
         }
-        if let Some(why) = has_failed(&job.status) {
+        if let Some(why) = has_failed(&job.live.status) {
             let reason = if why.reason.is_empty() { "JobFailed" } else { &why.reason };
             let said = if why.message.is_empty() { &why.reason } else { &why.message };
             let detail = pods::newest(self.pods.iter().copied()).and_then(pods::ending);
@@ -289,22 +291,25 @@ impl Life<'_> {
                 [Some("The app failed."), Some(said), detail.as_deref()].into_iter().flatten().collect();
             return Some(self.with_job(job, AppHealth::Failed, reason, parts.join(" ").trim_end()));
         }
-        let timed_out = annotation(job, labels::TIMED_OUT).is_some();
-        timed_out.then(|| self.with_job(job, AppHealth::Failed, STARTUP_TIMEOUT, "Did not start in time."))
+        job.timed_out.then(|| self.with_job(job, AppHealth::Failed, STARTUP_TIMEOUT, "Did not start in time."))
     }
 
     /// Whether its container has been up since this start. What happens after that is no matter of the start's time-out.
-    fn was_running(&self, job: &Child<JobStatus>) -> bool {
+    fn was_running(&self, job: Job<'_>) -> bool {
         let recorded = self
             .record
             .is_some_and(|record| record.status == AppHealth::Running || record.reason.as_deref() == Some(RESTARTING));
-        recorded || job.status.failed > 0 || self.pods.iter().any(|pod| !pod.meta.deleting && pods::was_started(pod))
+        recorded
+            || job.live.status.failed > 0
+            || self.pods.iter().any(|pod| !pod.meta.deleting && pods::was_started(pod))
     }
 
     /// Pods that have not ended yet. Those of the former operator's Jobs are only counted.
-    fn has_pods(&self, job: &Child<JobStatus>) -> bool {
+    fn has_pods(&self, job: Job<'_>) -> bool {
         let ended = |pod: &Pod| matches!(pod.phase.as_str(), "Succeeded" | "Failed");
-        job.status.active > 0 || job.status.terminating.unwrap_or(0) > 0 || self.pods.iter().any(|pod| !ended(pod))
+        job.live.status.active > 0
+            || job.live.status.terminating.unwrap_or(0) > 0
+            || self.pods.iter().any(|pod| !ended(pod))
     }
 
     fn deadline(&self, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -312,23 +317,23 @@ impl Life<'_> {
         Some(since + TimeDelta::seconds(seconds.into()))
     }
 
-    fn suspending(&self, job: &Child<JobStatus>) -> Vec<Step> {
-        if is_suspended(job) {
+    fn suspending(&self, job: Job<'_>) -> Vec<Step> {
+        if job.suspended {
             return Vec::new();
         }
         vec![self.patch(job, json!({ "spec": { "suspend": true } }))]
     }
 
-    fn patch(&self, job: &Child<JobStatus>, patch: Value) -> Step {
+    fn patch(&self, job: Job<'_>, patch: Value) -> Step {
         Step::Patch { target: self.target(job), patch }
     }
 
-    fn delete(&self, job: &Child<JobStatus>) -> Step {
+    fn delete(&self, job: Job<'_>) -> Step {
         Step::Delete(self.target(job))
     }
 
-    fn target(&self, job: &Child<JobStatus>) -> Target {
-        self.pass.target(Kind::Job, &job.meta)
+    fn target(&self, job: Job<'_>) -> Target {
+        self.pass.target(Kind::Job, &job.live.meta)
     }
 
     /// Nothing runs, and it is not to be ended: it will be started.
@@ -353,8 +358,8 @@ impl Life<'_> {
     }
 
     /// A record about a Job.
-    fn with_job(&self, job: &Child<JobStatus>, status: AppHealth, reason: &str, message: &str) -> AppStatus {
-        AppStatus { restart_generation: generation(job), ..self.status(status, reason, message) }
+    fn with_job(&self, job: Job<'_>, status: AppHealth, reason: &str, message: &str) -> AppStatus {
+        AppStatus { restart_generation: job.generation, ..self.status(status, reason, message) }
     }
 
     /// A record about what was recorded before.
@@ -370,7 +375,8 @@ impl Life<'_> {
 
     /// What is recorded of an end stays, since pods, which tell the most, go before the record does.
     fn keep_detail(&self, next: &mut AppStatus) {
-        let over = matches!(next.status, AppHealth::Complete | AppHealth::Failed);
+        let refused = next.reason.as_deref().is_some_and(|reason| check::REASONS.contains(&reason));
+        let over = matches!(next.status, AppHealth::Complete | AppHealth::Failed) && !refused;
         let same = |record: &&AppStatus| record.status == next.status && record.reason == next.reason;
         if let Some(record) = self.record.filter(same).filter(|record| over && record.message.is_some()) {
             next.message.clone_from(&record.message);
@@ -383,24 +389,4 @@ impl Next {
     fn quiet(record: AppStatus) -> Self {
         Self { steps: Vec::new(), record, wake: None }
     }
-}
-
-fn is_suspended(job: &Child<JobStatus>) -> bool {
-    job.body.value()["spec"]["suspend"] == true
-}
-
-fn annotation(job: &Child<JobStatus>, key: &str) -> Option<String> {
-    job.body.value()["metadata"]["annotations"][key].as_str().map(str::to_owned)
-}
-
-/// The request for which a Job was made.
-fn generation(job: &Child<JobStatus>) -> Option<i64> {
-    annotation(job, labels::RESTART_GENERATION)?.parse().ok()
-}
-
-/// Since when an app is awaited.
-fn since(job: &Child<JobStatus>) -> DateTime<Utc> {
-    let annotated = annotation(job, labels::NOT_READY_SINCE);
-    let read = annotated.and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
-    read.map_or(job.meta.created, |at| at.to_utc())
 }

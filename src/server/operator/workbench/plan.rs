@@ -86,7 +86,7 @@ fn living(pass: &Pass<'_>) -> Plan<WorkbenchStatus> {
             record: pass.workbench.status.as_ref().and_then(|status| status.apps.get(id)),
             job,
             leaving: family.is_some_and(|family| family.leaving),
-            pods: job.map(|job| pods_of(pass, &job.meta.name)).unwrap_or_default(),
+            pods: job.map(|job| pods_of(pass, &job.live.meta.name)).unwrap_or_default(),
         };
         let Next { steps, record, wake: next } = life.next();
         status.apps.insert(id.to_owned(), record);

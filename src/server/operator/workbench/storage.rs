@@ -167,16 +167,16 @@ impl FileSystem<'_> {
         let nothing = super::Volume::default();
         let seen = self.pass.seen.volumes.get(&self.mount).unwrap_or(&nothing);
         let (volume, claim) = (seen.volume.as_deref(), seen.claim.as_deref());
-        let claimed_here = volume.is_none_or(|volume| self.claimed_here(volume));
-        if let Some(volume) = volume.filter(|volume| claimed_here && !retained(volume)) {
+        let spec = volume.map(|volume| volume.body.value()["spec"].take()).unwrap_or_default();
+        let claimed_here = self.claimed_here(&spec);
+        if let Some(volume) = volume.filter(|_| claimed_here && spec["persistentVolumeReclaimPolicy"] != "Retain") {
             // the data outlives the claim, also where the former operator said otherwise
             let target = self.pass.target(Kind::PersistentVolume, &volume.meta);
             let patch = json!({ "spec": { "persistentVolumeReclaimPolicy": "Retain" } });
             steps.extend(self.pass.refused(&target).is_none().then_some(Step::Patch { target, patch }));
         }
         if claim.is_some_and(|claim| claim.status.phase == "Bound") {
-            let own = volume.is_some_and(|volume| is_folder_of(volume, self.pass.namespace()));
-            return Ok(Bound { mount: self.mount, own });
+            return Ok(Bound { mount: self.mount, own: is_folder_of(&spec, self.pass.namespace()) });
         }
         match volume {
             Some(volume) => self.usable(volume, claimed_here)?,
@@ -209,12 +209,10 @@ impl FileSystem<'_> {
     }
 
     /// Whether a volume is for the claim of this namespace, or for anyone's.
-    fn claimed_here(self, volume: &Child<VolumeStatus>) -> bool {
-        let body = volume.body.value();
-        let claim = &body["spec"]["claimRef"];
-        claim.is_null()
-            || (claim["namespace"] == self.pass.namespace()
-                && claim["name"] == names::claim(self.pass.namespace(), self.mount).as_str())
+    fn claimed_here(self, spec: &Value) -> bool {
+        let claim = &spec["claimRef"];
+        let (namespace, name) = (self.pass.namespace(), names::claim(self.pass.namespace(), self.mount));
+        claim.is_null() || (claim["namespace"] == namespace && claim["name"] == name.as_str())
     }
 
     /// Has the folders made before the volume is, so that a volume always has them.
@@ -270,14 +268,8 @@ fn volume_name(mount: Mount) -> String {
     format!("workspace-{}", mount.name())
 }
 
-fn retained(volume: &Child<VolumeStatus>) -> bool {
-    volume.body.value()["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
-}
-
 /// Whether a volume is the folder of the workspace. Those of the former operator are the root of the file system.
-fn is_folder_of(volume: &Child<VolumeStatus>, namespace: &str) -> bool {
-    let body = volume.body.value();
-    let spec = &body["spec"];
+fn is_folder_of(spec: &Value, namespace: &str) -> bool {
     let folder = folder(namespace);
     let ends = |path: &Value| path.as_str().is_some_and(|path| path.ends_with(&format!("/{folder}")));
     let option = format!("subdir=/{folder}");

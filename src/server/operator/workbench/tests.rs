@@ -26,6 +26,7 @@ use super::{
 };
 
 mod adoption;
+mod apps;
 mod deletion;
 mod isolation;
 mod life;
@@ -34,6 +35,7 @@ mod pods;
 mod server;
 mod settling;
 mod storage;
+mod suspension;
 
 const UID: &str = "11111111-0000-0000-0000-000000000001";
 

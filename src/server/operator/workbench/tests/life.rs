@@ -3,7 +3,7 @@
 use super::{super::super::plan::Step, *};
 
 /// A workbench whose app `a` runs.
-fn running() -> World {
+pub fn running() -> World {
     let mut world = World::with_app();
     world.pass();
     world.app_runs();
@@ -12,7 +12,7 @@ fn running() -> World {
     world
 }
 
-fn completed(world: &mut World) {
+pub fn completed(world: &mut World) {
     world.seen.pods.retain(|pod| !pod.labels.contains_key(labels::APP));
     world.job(|job| {
         job.status =
@@ -265,9 +265,15 @@ fn a_lost_job_is_confirmed_first() {
 
 #[test]
 fn what_the_former_operator_left_to_do_is_done() {
-    for health in [AppHealth::Progressing, AppHealth::Unknown, AppHealth::Running] {
+    for (health, revision) in [
+        (AppHealth::Progressing, 0),
+        (AppHealth::Unknown, 0),
+        (AppHealth::Running, 0),
+        // it could not even make the Job
+        (AppHealth::Failed, -1),
+    ] {
         let mut world = World::with_app();
-        let record = AppStatus { status: health, ..AppStatus::default() };
+        let record = AppStatus { status: health, revision, ..AppStatus::default() };
         world.workbench.status.as_mut().unwrap().apps.insert("a".to_owned(), record);
         assert_eq!(short(&world.pass().steps), ["create Job workbench1-a-term"], "{health:?}");
     }
@@ -362,167 +368,6 @@ fn stopped_from_the_start() {
     assert_eq!(status.apps["a"].revision, -1);
     world.ask(AppState::Running);
     assert_eq!(short(&world.pass().steps), ["create Job workbench1-a-term"]);
-}
-
-#[test]
-fn a_suspended_workbench_keeps_its_apps() {
-    let mut world = running();
-    world.workbench.spec.apps.insert("b".to_owned(), app("other"));
-    world.workbench.spec.suspended = Some(true);
-    let plan = world.pass();
-    assert_eq!(short(&plan.steps), [r#"patch Job workbench1-a-term {"spec":{"suspend":true}}"#]);
-    is(&world.record(), AppHealth::Progressing, "Suspended");
-    is(&world.workbench.status.as_ref().unwrap().apps["b"], AppHealth::Progressing, "WaitingForServer");
-    assert_eq!(world.condition("Ready"), ("False".to_owned(), "Suspended".to_owned()));
-    assert!(world.plan().wake.is_some(), "the server waits for its apps, not for ever");
-
-    world.job(|job| job.status = JobStatus::default());
-    world.seen.pods.retain(|pod| !pod.labels.contains_key(labels::APP));
-    assert_eq!(short(&world.pass().steps), ["apply Deployment workbench1-server"]);
-    world.seen.pods.clear();
-    let status = world.settle();
-    let pod = status.server_deployment.server_pod.unwrap();
-    assert_eq!(format!("{:?}", pod.status), "Terminated");
-
-    // a stop is a stop meanwhile, and an end stays one
-    world.ask(AppState::Stopped);
-    is(&world.settle().apps["a"], AppHealth::Stopped, "Stopped");
-    world.ask(AppState::Running);
-    is(&world.settle().apps["a"], AppHealth::Progressing, "Suspended");
-
-    world.workbench.spec.suspended = Some(false);
-    assert_eq!(short(&world.pass().steps), ["apply Deployment workbench1-server"]);
-    is(&world.record(), AppHealth::Progressing, "WaitingForServer");
-    world.seen.pods.push(Arc::new(server_pod("s2", true, world.now)));
-    let steps = short(&world.pass().steps);
-    assert!(steps[0].contains(r#""suspend":false"#), "{steps:?}");
-    assert_eq!(steps[1], "create Job workbench1-b-other");
-    world.settle();
-}
-
-#[test]
-fn apps_that_do_not_end_stop_no_suspension() {
-    let mut world = running();
-    world.workbench.spec.suspended = Some(true);
-    world.settle();
-    assert_eq!(world.seen.deployment.as_ref().unwrap().body.value()["spec"]["replicas"], 1);
-    world.now = world.plan().wake.unwrap();
-    world.settle();
-    assert_eq!(world.seen.deployment.as_ref().unwrap().body.value()["spec"]["replicas"], 0);
-}
-
-#[test]
-fn an_app_that_ended_before_the_suspension_does_not_come_back() {
-    let mut world = running();
-    completed(&mut world);
-    world.settle();
-    world.workbench.spec.suspended = Some(true);
-    world.settle();
-    is(&world.record(), AppHealth::Complete, "Completed");
-    world.workbench.spec.suspended = None;
-    world.settle();
-    is(&world.record(), AppHealth::Complete, "Completed");
-}
-
-#[test]
-fn removed_apps_leave_everything() {
-    let mut world = running();
-    // also while the server is not ready
-    world.seen.pods.clear();
-    world.workbench.spec.apps.clear();
-    let plan = world.pass();
-    assert_eq!(short(&plan.steps), ["delete Job workbench1-a-term"]);
-    assert!(plan.status.unwrap().apps.is_empty());
-    world.settle();
-}
-
-#[test]
-fn stopping_needs_no_server() {
-    let mut world = running();
-    world.seen.pods.clear();
-    world.ask(AppState::Stopped);
-    let plan = world.pass();
-    assert_eq!(short(&plan.steps), [r#"patch Job workbench1-a-term {"spec":{"suspend":true}}"#]);
-    assert_eq!(plan.status.unwrap().observed_generation, 2);
-}
-
-#[test]
-fn renaming_restarts_nothing() {
-    let mut world = running();
-    world.app(|app| app.name = "other".to_owned());
-    world.settle();
-    assert_eq!(world.seen.jobs[0].meta.name, "workbench1-a-term");
-    is(&world.record(), AppHealth::Running, "Running");
-    world.app(|app| app.restart_generation = Some(1));
-    world.pass();
-    assert_eq!(short(&world.pass().steps), ["create Job workbench1-a-other"]);
-}
-
-#[test]
-fn of_two_jobs_the_one_that_runs_counts() {
-    let mut world = running();
-    let mut other = (*world.seen.jobs[0]).clone();
-    other.meta.name = "workbench1-a-old".to_owned();
-    other.meta.created = world.now + TimeDelta::seconds(5);
-    other.status = JobStatus { succeeded: 1, ..JobStatus::default() };
-    world.seen.jobs.insert(0, Arc::new(other));
-    assert_eq!(short(&world.pass().steps), ["delete Job workbench1-a-old"]);
-    world.settle();
-    is(&world.record(), AppHealth::Running, "Running");
-}
-
-#[test]
-fn a_job_of_something_else_is_left_alone() {
-    for (controller, owner, health, reason) in [
-        ("other", json!({ "kind": "CronJob", "name": "x", "uid": "other" }), AppHealth::Failed, "NotOurs"),
-        (
-            "before",
-            json!({ "kind": "Workbench", "name": "workbench1", "uid": "before" }),
-            AppHealth::Progressing,
-            "WaitingForRemoval",
-        ),
-    ] {
-        let mut world = World::with_app();
-        let mut owner = owner;
-        owner["apiVersion"] = "v1".into();
-        owner["controller"] = true.into();
-        let value = json!({ "metadata": { "ownerReferences": [owner] } });
-        let meta =
-            Meta { name: "workbench1-a-term".to_owned(), controller: Some(controller.to_owned()), ..Meta::default() };
-        world.seen.jobs.push(Arc::new(Child { meta, body: Body::new(&value), status: JobStatus::default() }));
-        let status = world.settle();
-        is(&status.apps["a"], health, reason);
-        world.seen.jobs.clear();
-        assert_eq!(short(&world.pass().steps), ["create Job workbench1-a-term"]);
-    }
-}
-
-#[test]
-fn one_bad_app_stops_no_other() {
-    let mut world = World::with_app();
-    world.workbench.spec.apps.insert("bad".to_owned(), app("no good"));
-    let status = world.pass().status.unwrap();
-    is(&status.apps["bad"], AppHealth::Failed, "InvalidName");
-    is(&status.apps["a"], AppHealth::Progressing, "Starting");
-    assert_eq!(world.seen.jobs.len(), 1);
-
-    // refused by the API server
-    world.workbench.spec.apps.insert("refused".to_owned(), app("refused"));
-    let target = Target {
-        kind: Kind::Job,
-        namespace: "workspace1".to_owned(),
-        name: "workbench1-refused-refused".to_owned(),
-        uid: None,
-    };
-    world.seen.refused.insert(target, "it is invalid".to_owned());
-    let status = world.settle();
-    is(&status.apps["refused"], AppHealth::Failed, "Refused");
-    assert!(status.apps["refused"].message.as_ref().unwrap().contains("it is invalid"));
-
-    // put right
-    world.seen.refused.clear();
-    world.workbench.spec.apps.get_mut("bad").unwrap().name = "good".to_owned();
-    assert_eq!(short(&world.pass().steps), ["create Job workbench1-bad-good", "create Job workbench1-refused-refused"]);
 }
 
 #[test]
