@@ -1,5 +1,7 @@
 //! Whether a workbench is isolated: by the policy of its workspace, and by its own.
 
+use std::sync::Arc;
+
 use super::{
     super::{
         api::labels,
@@ -64,7 +66,7 @@ fn own_policy(pass: &Pass<'_>, steps: &mut Vec<Step>) -> Option<(&'static str, S
 
 /// Jobs that the former operator made and that still run: their pods have no label to admit them by.
 fn former_jobs(pass: &Pass<'_>) -> Vec<String> {
-    let former = |job: &&std::sync::Arc<Child<JobStatus>>| {
+    let former = |job: &&Arc<Child<JobStatus>>| {
         let over = has_completed(&job.status) || has_failed(&job.status).is_some();
         pass.owner(job) == Owner::This && !over && job.body.value()["metadata"]["labels"][labels::APP].is_null()
     };

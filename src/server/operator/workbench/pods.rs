@@ -12,6 +12,8 @@ use super::{
 
 /// How long a container that was started for the first time may take to become ready.
 const FIRST_START: TimeDelta = TimeDelta::minutes(2);
+/// What is said of every part of a usual start, so that a start is one change of the status.
+const STARTS: &str = "The desktop starts.";
 /// How long one that was started again may take.
 const LATER_START: TimeDelta = TimeDelta::minutes(5);
 
@@ -49,6 +51,9 @@ pub fn server(pod: Option<&Pod>, now: DateTime<Utc>) -> View<PodStatus> {
     if let Some(message) = unscheduled(pod) {
         return View::lasting(status(PodHealth::Waiting, 0, &message));
     }
+    if pod.phase == "Pending" && pod.init.is_empty() && pod.containers.is_empty() {
+        return View::lasting(status(PodHealth::Starting, 0, STARTS));
+    }
     let Some(relay) = named(&pod.init, RELAY) else {
         return View::lasting(unknown(&format!("The pod has no container {RELAY}.")));
     };
@@ -61,10 +66,11 @@ pub fn server(pod: Option<&Pod>, now: DateTime<Utc>) -> View<PodStatus> {
 /// The relay is not ready: what it does.
 fn relaying(relay: &Container) -> PodStatus {
     let (health, message) = match &relay.state {
+        ContainerState::Waiting { reason, .. } if is_usual(reason) => (PodHealth::Starting, STARTS.to_owned()),
         ContainerState::Waiting { reason, message } => {
             (PodHealth::Waiting, format!("Relay waiting: {}", explained(reason, message)))
         }
-        ContainerState::Running { .. } => (PodHealth::Starting, "The relay starts.".to_owned()),
+        ContainerState::Running { .. } => (PodHealth::Starting, STARTS.to_owned()),
         ContainerState::Terminated { code, reason, message } => {
             (PodHealth::Failing, format!("Relay ended with exit code {code}: {}", explained(reason, message)))
         }
@@ -76,6 +82,7 @@ fn relaying(relay: &Container) -> PodStatus {
 /// The relay is ready: what the server does.
 fn desktop(server: &Container, now: DateTime<Utc>) -> View<PodStatus> {
     let (health, message) = match &server.state {
+        ContainerState::Waiting { reason, .. } if is_usual(reason) => (PodHealth::Starting, STARTS.to_owned()),
         ContainerState::Waiting { reason, .. } => (PodHealth::Waiting, format!("Waiting: {reason}")),
         ContainerState::Terminated { reason, .. } => (PodHealth::Terminated, format!("Terminated: {reason}")),
         ContainerState::None => (PodHealth::Unknown, "The state of the container is unknown.".to_owned()),
@@ -92,7 +99,7 @@ fn unanswered(restarts: i32, since: Option<DateTime<Utc>>, now: DateTime<Utc>) -
     let (health, patience, message) = if restarts > 0 {
         (PodHealth::Restarting, LATER_START, format!("Started again a short while ago ({restarts} times so far)."))
     } else {
-        (PodHealth::Starting, FIRST_START, "The container starts.".to_owned())
+        (PodHealth::Starting, FIRST_START, STARTS.to_owned())
     };
     match since.map(|since| since + patience).filter(|&until| now < until) {
         Some(until) => View { what: status(health, restarts, &message), until: Some(until) },
@@ -117,6 +124,10 @@ pub fn app(pod: Option<&Pod>, now: DateTime<Utc>) -> View<Delay> {
     }
     if let Some(message) = unscheduled(pod) {
         return View::lasting(delay("PodPending", &message));
+    }
+    if pod.phase == "Failed" {
+        let why = pod.reason.as_deref().unwrap_or("the pod failed");
+        return View::lasting(delay("PodFailed", &format!("Another pod is awaited: {why}")));
     }
     if let Some(delay) = pod.init.iter().find_map(setting_up) {
         return View::lasting(delay);

@@ -143,6 +143,12 @@ fn relay(pass: &Pass<'_>) -> Container {
         volume_mounts: Some(vec![sockets()]),
         liveness_probe: Some(probe.clone()),
         readiness_probe: Some(probe),
+        // it writes nothing but to the socket
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            ..SecurityContext::default()
+        }),
         ..Container::default()
     }
 }

@@ -1,5 +1,7 @@
 //! The display server in one pass: what is to be done for it, how it fares, and whether apps can draw.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -130,7 +132,7 @@ impl Serving {
         if !pass.suspended() {
             return 1;
         }
-        let runs = |live: &&std::sync::Arc<Child<DeploymentStatus>>| live.body.value()["spec"]["replicas"] != 0;
+        let runs = |live: &&Arc<Child<DeploymentStatus>>| live.body.value()["spec"]["replicas"] != 0;
         let status = pass.workbench.status.as_ref();
         let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
         let noted = conditions.find(|condition| condition.type_ == "Ready" && condition.reason == "Suspended");
@@ -172,7 +174,9 @@ impl Serving {
         let (holds, reason, message) = match (pod.status, why) {
             _ if pass.suspended() => (false, "Suspended".to_owned(), "The workbench is suspended.".to_owned()),
             (PodHealth::Ready, _) => (true, "Ready".to_owned(), said),
-            (_, Some(why)) if !why.reason.is_empty() => (false, why.reason, format!("{} {said}", why.message)),
+            (_, Some(why)) if !why.reason.is_empty() => {
+                (false, why.reason, format!("{} {said}", why.message).trim().to_owned())
+            }
             (health, _) => (false, format!("{health:?}"), said),
         };
         self.available = finding("ServerAvailable", holds, &reason, message);

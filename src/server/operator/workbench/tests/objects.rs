@@ -108,7 +108,8 @@ fn the_containers_of_the_server() {
             "ports": [{ "name": "x11-socket", "containerPort": 6080 }],
             "volumeMounts": sockets,
             "livenessProbe": probe("x11-socket", "tcpSocket", 10),
-            "readinessProbe": probe("x11-socket", "tcpSocket", 10)
+            "readinessProbe": probe("x11-socket", "tcpSocket", 10),
+            "securityContext": { "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true }
         }])
     );
     assert_eq!(

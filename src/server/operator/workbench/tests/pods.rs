@@ -44,10 +44,12 @@ fn server_pods() {
         (Box::new(|pod| pod.containers.clear()), Unknown, 0, "no container xpra-server."),
         (relay(waiting("ImagePullBackOff", "")), Waiting, 4, "waiting: ImagePullBackOff"),
         (relay(waiting("ErrImagePull", "denied")), Waiting, 4, "ErrImagePull - denied"),
-        (relay(running()), Starting, 4, "relay starts"),
+        (relay(waiting("PodInitializing", "")), Starting, 4, "starts"),
+        (relay(running()), Starting, 4, "starts"),
         (relay(ended(1, "Error", "bind")), Failing, 4, "exit code 1: Error - bind"),
         (relay(ContainerState::None), Unknown, 4, "unknown"),
         (desktop(waiting("CrashLoopBackOff", "detail"), false, 3), Waiting, 3, "Waiting: CrashLoopBackOff"),
+        (desktop(waiting("PodInitializing", ""), false, 0), Starting, 0, "starts"),
         (desktop(ended(137, "OOMKilled", ""), false, 1), Terminated, 1, "Terminated: OOMKilled"),
         (desktop(ContainerState::None, false, 0), Unknown, 0, "unknown"),
         (desktop(running(), true, 2), Ready, 2, "answers"),
@@ -56,6 +58,16 @@ fn server_pods() {
         (desktop(since(now, 1), false, 0), Starting, 0, "starts"),
         (desktop(since(now, 2), false, 0), Failing, 0, "does not answer"),
         (desktop(ContainerState::Running { since: None }, false, 0), Failing, 0, "does not answer"),
+        (
+            Box::new(|pod| {
+                pod.phase = "Pending".to_owned();
+                pod.init.clear();
+                pod.containers.clear();
+            }),
+            Starting,
+            0,
+            "starts",
+        ),
         (
             Box::new(|pod| (pod.phase, pod.reason) = ("Failed".to_owned(), Some("Evicted".to_owned()))),
             Terminated,
@@ -140,6 +152,11 @@ fn app_pods() {
             "Scheduling: Unschedulable",
         ),
         (Box::new(|pod| pod.containers.clear()), "Starting", "starts"),
+        (
+            Box::new(|pod| (pod.phase, pod.reason) = ("Failed".to_owned(), Some("Evicted".to_owned()))),
+            "PodFailed",
+            "Evicted",
+        ),
         (state(waiting("ImagePullBackOff", "no such image")), "ImagePullBackOff", "ImagePullBackOff - no such image"),
         (state(waiting("CreateContainerConfigError", "")), "CreateContainerConfigError", "Waiting"),
         (state(waiting("ContainerCreating", "")), "Starting", "starts"),
