@@ -52,7 +52,7 @@ pub enum Step {
         /// Which.
         selector: String,
     },
-    /// The caches miss a child that is recorded: read it, and plan again with what is found. [`super::workbench::Observed`]
+    /// The caches miss a child that is recorded: read it, and plan again with what is found. [`super::workbench::Seen::absent`]
     /// says afterwards that it is known to be absent.
     Confirm(Target),
 }

@@ -4,6 +4,11 @@
 //! Workbench ─┐
 //! Seen ──────┼─► plan ─► steps, status, when to look again, notices
 //! Facts, now ┘
+//!
+//! plan ─┬─ network   may anything start?              ├─ apps      one record an app (family: whose Job; app: the Job)
+//!       ├─ serving   the server (server: its objects; ├─ drain, deletion   apps end first
+//!       │            adopted: the former operator's)  ├─ status, notices   conditions, events
+//!       └─ storage   volumes, claims, folders         └─ check, names, images, licence, pods
 //! ```
 
 use std::{

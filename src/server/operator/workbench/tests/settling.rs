@@ -131,3 +131,48 @@ proptest! {
         }
     }
 }
+
+/// Writes from nothing to a desktop with three apps, as it goes where nothing goes wrong: at most six for the workbench, and
+/// two for each app.
+#[test]
+fn few_writes() {
+    let mut world = World::new();
+    world.workbench.metadata.finalizers = None;
+    for id in ["a", "b", "c"] {
+        world.workbench.spec.apps.insert(id.to_owned(), app(id));
+    }
+    let mut writes = 0;
+    let mut count = |world: &mut World| {
+        let before = world.workbench.status.clone();
+        let plan = world.pass();
+        writes += plan.steps.len() + usize::from(plan.status != before);
+    };
+    count(&mut world);
+    world.deployment(|live| (live.status.revision, live.status.generation) = (Some(1), (1, 1)));
+    count(&mut world);
+    let waits = |reason: &str| ContainerState::Waiting { reason: reason.to_owned(), message: String::new() };
+    let runs = ContainerState::Running { since: Some(world.now) };
+    let starts = [
+        (waits("PodInitializing"), waits("PodInitializing")),
+        (runs.clone(), waits("PodInitializing")),
+        (runs.clone(), waits("ContainerCreating")),
+        (runs.clone(), runs.clone()),
+    ];
+    for (relay, server) in starts {
+        let mut pod = server_pod("s", false, world.now);
+        (pod.init[0].state, pod.containers[0].state) = (relay, server);
+        world.seen.pods = vec![Arc::new(pod)];
+        count(&mut world);
+    }
+    world.seen.pods = vec![Arc::new(server_pod("s", true, world.now))];
+    world.deployment(|live| live.status.conditions = vec![available()]);
+    count(&mut world);
+    for status in [(1, 0), (1, 1)] {
+        for job in world.seen.jobs.clone() {
+            world.job_of(&job.meta.name, |job| (job.status.active, job.status.ready) = status);
+        }
+        count(&mut world);
+    }
+    assert_eq!(world.settle().apps["c"].status, AppHealth::Running);
+    assert!(writes <= 6 + 2 * 3, "{writes}");
+}
