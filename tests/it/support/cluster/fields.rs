@@ -257,6 +257,10 @@ pub fn merge(live: &mut Value, applied: &Value, schema: Schema) {
                     }
                 }
             },
+            // A null takes away a scalar and what is replaced as a whole, but nothing out of a map or list of fields.
+            (Value::Object(live), Value::Null) if !schema.atomic(field) && !live.is_empty() => {}
+            (Value::Array(live), Value::Null)
+                if !live.is_empty() && !matches!(schema.items(field, live), Items::Whole) => {}
             (live, applied) => *live = applied.clone(),
         }
     }

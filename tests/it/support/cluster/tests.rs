@@ -244,6 +244,9 @@ async fn server_side_apply() {
     assert_eq!(left.managed_fields().len(), 1, "{:?}", left.managed_fields());
     wanted["metadata"]["labels"] = json!({ "app": "d" });
     wanted["spec"]["strategy"] = json!({ "type": "Recreate", "rollingUpdate": null });
+    // what nobody owns stays, and an apply with a null does not take it away: a merge patch does
+    assert_eq!(code(deployments.patch("d", &ours, &Patch::Apply(&wanted)).await), 422);
+    deployments.patch("d", &PatchParams::default(), &Patch::Merge(&wanted)).await.unwrap();
     let last = deployments.patch("d", &ours, &Patch::Apply(&wanted)).await.unwrap();
     assert_eq!(serde_json::to_value(last.labels()).unwrap(), json!({ "app": "d" }));
     assert_eq!(last.data["spec"]["strategy"], json!({ "type": "Recreate" }));
