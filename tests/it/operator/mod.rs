@@ -13,5 +13,6 @@ mod faults;
 mod lifecycle;
 
 mod machinery;
+mod network;
 
 mod world;
