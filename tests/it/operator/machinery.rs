@@ -47,6 +47,13 @@ impl World {
         }));
     }
 
+    fn workspace(&self, mode: &str) {
+        self.cluster.put(json!({
+            "apiVersion": "default.chorus-tre.ch/v1alpha1", "kind": "Workspace",
+            "metadata": { "name": "workspace1", "namespace": "workspace1" }, "spec": { "networkPolicy": mode },
+        }));
+    }
+
     fn status(&self, name: &str) -> Value {
         self.cluster.get("Workbench", "workspace1", name).map(|object| object["status"].clone()).unwrap_or_default()
     }
@@ -251,4 +258,113 @@ async fn who_loses_the_lease_writes_nothing() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(world.cluster.writes(), [].into());
     assert!(running.ready(), "it stands by");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_before_the_policy_is_in_force_and_all_does_then() {
+    let mut world = World::new();
+    world.settings.require_network_policy = true;
+    world.workbench("w1", &["a"]);
+    let running = world.alone();
+    settle(&running).await;
+    assert_eq!(world.cluster.list("Deployment", ""), Vec::<Value>::new());
+    assert_eq!(world.app("w1", "a")["reason"], "WaitingForPolicy", "{}", world.status("w1"));
+    world.workspace("Airgapped");
+    settle(&running).await;
+    assert_eq!(world.app("w1", "a")["status"], "Running", "{}", world.status("w1"));
+    // somebody takes the policy away: it is put back, and what runs goes on
+    let policies = || {
+        let all = world.cluster.list("NetworkPolicy", "workspace1").into_iter();
+        all.filter(|policy| policy["metadata"]["labels"]["workspace"] == "workspace1").collect::<Vec<_>>()
+    };
+    let before = policies().len();
+    let name = policies()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.cluster.delete("NetworkPolicy", "workspace1", &name);
+    settle(&running).await;
+    assert_eq!(policies().len(), before);
+    world.cluster.forget_calls();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(world.cluster.writes(), [].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn cilium_may_come_and_go() {
+    let world = World::new();
+    world.workspace("Airgapped");
+    let running = world.alone();
+    settle(&running).await;
+    let count = |kind: &str| world.cluster.list(kind, "workspace1").len();
+    assert_eq!(count("NetworkPolicy"), 2);
+    world.cluster.install("cilium.io");
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    settle(&running).await;
+    assert_eq!(count("CiliumNetworkPolicy"), 1);
+    assert!(running.ready());
+    world.cluster.uninstall("cilium.io");
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    settle(&running).await;
+    assert_eq!(count("NetworkPolicy"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_permission_to_watch_it_is_not_ready() {
+    let world = World::new();
+    world.cluster.deny("list", "workbenches.default.chorus-tre.ch");
+    world.cluster.deny("watch", "workbenches.default.chorus-tre.ch");
+    let running = world.alone();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!running.ready());
+    let router = chorus::server::operator::cluster::router(running.health(), || "figures 1\n".to_owned());
+    let get = async |path: &str| {
+        let request = http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+        let response = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
+        let code = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (code, String::from_utf8(body.to_vec()).unwrap())
+    };
+    assert_eq!(get("/healthz").await.0, 200);
+    assert_eq!(get("/metrics").await, (200, "figures 1\n".to_owned()));
+    assert_eq!(get("/readyz").await, (503, "waiting for workbenches\n".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_write_and_started_again_it_converges() {
+    for number in 1..14 {
+        let world = World::new();
+        world.workbench("w1", &["a", "b"]);
+        for _ in 0..3 {
+            let running = world.alone();
+            let wrote = || world.all_writes() >= number;
+            for _ in 0..500 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if wrote() {
+                    break;
+                }
+            }
+            drop(running);
+        }
+        let running = world.alone();
+        settle(&running).await;
+        for app in ["a", "b"] {
+            assert_eq!(world.app("w1", app)["status"], "Running", "{number}: {}", world.status("w1"));
+        }
+        assert_eq!(world.cluster.list("Job", "workspace1").len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graceful_stop_finishes_what_is_under_way() {
+    let world = World::new();
+    let writes = |call: &crate::support::cluster::Call| call.writes();
+    world.cluster.fault(writes, 0, 99, Fault::Delay(Duration::from_secs(1)));
+    world.workbench("w1", &[]);
+    let running = world.alone();
+    while world.cluster.calls().iter().all(|call| !call.writes()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    running.stop().await;
+    assert!(world.status("w1")["observedGeneration"].is_number(), "the pass ended with its status");
+    let writes = world.all_writes();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.all_writes(), writes);
 }

@@ -57,11 +57,17 @@ pub struct Key {
 }
 
 impl Key {
-    fn workbench(namespace: &str, name: &str) -> Self {
+    /// The key of this resource.
+    pub(super) fn of(resource: Resource, object: &impl Remembered) -> Self {
+        let (namespace, name) = object.key();
+        Self { resource, namespace: namespace.into(), name: name.into() }
+    }
+
+    pub(super) fn workbench(namespace: &str, name: &str) -> Self {
         Self { resource: Resource::Workbench, namespace: namespace.into(), name: name.into() }
     }
 
-    fn workspace(namespace: &str, name: &str) -> Self {
+    pub(super) fn workspace(namespace: &str, name: &str) -> Self {
         Self { resource: Resource::Workspace, namespace: namespace.into(), name: name.into() }
     }
 }
@@ -69,7 +75,7 @@ impl Key {
 /// What is known of the cluster.
 pub struct Caches {
     pub(super) settings: Arc<Settings>,
-    queue: Arc<Queue<Key>>,
+    pub(super) queue: Arc<Queue<Key>>,
     pub(super) workbenches: RwLock<Store<Workbench>>,
     pub(super) workspaces: RwLock<Store<Workspace>>,
     pub(super) deployments: RwLock<Store<Child<DeploymentStatus>>>,
@@ -92,7 +98,7 @@ pub struct Caches {
     pub(super) discovered: AtomicBool,
     pub(super) cilium: AtomicBool,
     /// Whether the policy of a namespace is in force, as workbenches were told.
-    enforcement: Mutex<HashMap<Text, Enforcement>>,
+    pub(super) known_enforcement: Mutex<HashMap<Text, Enforcement>>,
 }
 
 impl Caches {
@@ -119,7 +125,7 @@ impl Caches {
             licences: RwLock::default(),
             discovered: AtomicBool::new(false),
             cilium: AtomicBool::new(false),
-            enforcement: Mutex::default(),
+            known_enforcement: Mutex::default(),
         }
     }
 
@@ -154,13 +160,6 @@ impl Caches {
     /// Whether everything was read once.
     pub fn synced(&self) -> bool {
         self.missing().is_empty()
-    }
-
-    /// Wakes everything.
-    pub fn wake_all(&self) {
-        let keys: Vec<Key> = read(&self.workspaces).all().map(|object| key(Resource::Workspace, &**object)).collect();
-        keys.into_iter().for_each(|key| self.queue.wake(key));
-        self.wake_all_workbenches();
     }
 
     /// One workbench.
@@ -294,8 +293,8 @@ impl Caches {
 
     /// Whether the policy of a namespace is in force. Workbenches ask for it in every pass, so it is kept until the
     /// workspace or its policies change.
-    fn enforcement(&self, namespace: &str) -> Enforcement {
-        let mut known = self.enforcement.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn enforcement(&self, namespace: &str) -> Enforcement {
+        let mut known = self.known_enforcement.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(enforcement) = known.get(namespace) {
             return enforcement.clone();
         }
@@ -333,113 +332,6 @@ impl Caches {
         }
         true
     }
-
-    fn wake(&self, key: Key, asker: Option<&Key>) {
-        if Some(&key) != asker {
-            self.queue.wake(key);
-        }
-    }
-
-    pub(super) fn workbench_changed(&self, change: &Change<Workbench>, asker: Option<&Key>) {
-        if let Some(workbench) = change.either() {
-            self.wake(key(Resource::Workbench, workbench), asker);
-        }
-    }
-
-    pub(super) fn workspace_changed(&self, change: &Change<Workspace>, asker: Option<&Key>) {
-        if let Some(workspace) = change.either() {
-            self.network_changed(workspace.key().0, asker);
-        }
-    }
-
-    pub(super) fn child_changed<S: super::project::Status>(&self, change: &Change<Child<S>>, asker: Option<&Key>) {
-        if let (Some(child), Some(workbench)) = (change.either(), &change.group) {
-            self.wake(Key::workbench(&child.meta.namespace, workbench), asker);
-        }
-    }
-
-    pub(super) fn job_changed(&self, change: &Change<Child<JobStatus>>, asker: Option<&Key>) {
-        self.child_changed(change, asker);
-        let Some(job) = change.either() else { return };
-        let namespace = &job.meta.namespace;
-        if Mount::ALL.iter().any(|&mount| names::setup(namespace, mount).as_ref() == Some(&job.meta.name)) {
-            self.wake_workbenches(namespace, asker);
-        }
-    }
-
-    pub(super) fn pod_changed(&self, change: &Change<Pod>, asker: Option<&Key>) {
-        if let (Some(pod), Some(workbench)) = (change.either(), &change.group) {
-            self.wake(Key::workbench(&pod.meta.namespace, workbench), asker);
-        }
-    }
-
-    pub(super) fn policy_changed(&self, change: &Change<Child<()>>, asker: Option<&Key>) {
-        match (change.either(), change.group.as_deref()) {
-            (Some(policy), Some("") | None) => self.network_changed(&policy.meta.namespace, asker),
-            _ => self.child_changed(change, asker),
-        }
-    }
-
-    pub(super) fn volume_changed(&self, change: &Change<Child<VolumeStatus>>, asker: Option<&Key>) {
-        if let Some(namespace) = change.either().and_then(|volume| namespace_of_volume(&volume.meta.name)) {
-            self.wake_workbenches(namespace, asker);
-        }
-    }
-
-    pub(super) fn claim_changed(&self, change: &Change<Child<VolumeStatus>>, asker: Option<&Key>) {
-        if let Some(claim) = change.either() {
-            self.wake_workbenches(&claim.meta.namespace, asker);
-        }
-    }
-
-    pub(super) fn driver_changed(&self, _change: &Change<Named>, _asker: Option<&Key>) {
-        self.wake_all_workbenches();
-    }
-
-    pub(super) fn storage_secret_changed(&self, _change: &Change<Secret>, _asker: Option<&Key>) {
-        self.wake_all_workbenches();
-    }
-
-    pub(super) fn licences_changed(&self, change: &Change<Secret>, asker: Option<&Key>) {
-        if let Some(secret) = change.either() {
-            self.wake_workbenches(secret.key().0, asker);
-        }
-    }
-
-    /// Cilium came or went: every policy is another one.
-    pub(super) fn cilium_changed(&self) {
-        let keys: Vec<Key> = read(&self.workspaces).all().map(|object| key(Resource::Workspace, &**object)).collect();
-        let namespaces: BTreeSet<Text> = keys.into_iter().map(|key| key.namespace).collect();
-        namespaces.iter().for_each(|namespace| self.network_changed(namespace, None));
-    }
-
-    /// The workspace of a namespace or its policies changed. Its workbenches are woken if that means something to them:
-    /// most changes, such as those of its status, do not.
-    fn network_changed(&self, namespace: &str, asker: Option<&Key>) {
-        for name in read(&self.workspaces).names(namespace) {
-            self.wake(Key::workspace(namespace, &name), asker);
-        }
-        if let Some(asker) =
-            asker.filter(|asker| asker.resource == Resource::Workspace && self.workspace(asker).is_none())
-        {
-            self.queue.wake(asker.clone());
-        }
-        let forget = || self.enforcement.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
-        let before = forget();
-        if !self.synced() || before != Some(self.enforcement(namespace)) {
-            self.wake_workbenches(namespace, asker);
-        }
-    }
-
-    fn wake_workbenches(&self, namespace: &str, asker: Option<&Key>) {
-        let names = read(&self.workbenches).names(namespace);
-        names.into_iter().for_each(|name| self.wake(Key::workbench(namespace, &name), asker));
-    }
-
-    fn wake_all_workbenches(&self) {
-        let keys: Vec<Key> = read(&self.workbenches).all().map(|object| key(Resource::Workbench, &**object)).collect();
-        keys.into_iter().for_each(|key| self.queue.wake(key));
-    }
 }
 
 /// The key of a licence Secret.
@@ -457,11 +349,6 @@ pub(super) fn is_claim(namespace: &str, name: &str) -> bool {
 
 fn parse<T: Remembered>(kind: Kinds, text: &str) -> Option<(T, Option<String>)> {
     T::project(kind, serde_json::from_str(text).ok()?)
-}
-
-fn key<T: Remembered>(resource: Resource, object: &T) -> Key {
-    let (namespace, name) = object.key();
-    Key { resource, namespace: namespace.into(), name: name.into() }
 }
 
 /// The state of a workbench in one word.

@@ -24,6 +24,7 @@ pub mod status;
 pub mod steps;
 pub mod store;
 pub mod telemetry;
+mod wakes;
 pub mod watches;
 pub mod wire;
 pub mod writer;

@@ -162,6 +162,15 @@ impl Running {
         self.ready() && self.queue.idle(within)
     }
 
+    /// Waits until a part of it has ended that never ends by itself, which is a bug. The process should end, too.
+    pub async fn broken(&mut self) {
+        tokio::select! {
+            Some(_) = self.tasks.join_next() => {}
+            Some(_) = self.workers.join_next() => {}
+            else => std::future::pending().await,
+        }
+    }
+
     /// Finishes the passes under way, gives back the lease and ends.
     pub async fn stop(mut self) {
         self.stopping.send_replace(true);

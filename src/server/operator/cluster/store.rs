@@ -23,11 +23,20 @@ pub struct Store<T> {
     /// Names, in order. There are as many of these lists as workbenches, so they are small.
     namespaces: HashMap<Text, Vec<Text>>,
     groups: HashMap<Key, Vec<Text>>,
-    /// The objects of the list that is being read, if one is.
-    listing: Option<HashSet<Key>>,
+    /// The list that is being read, if one is.
+    listing: Option<Listing>,
     /// The newest version that the watch delivered.
     watched: u64,
     synced: bool,
+}
+
+/// A list that is being read.
+#[derive(Debug, Default)]
+struct Listing {
+    /// What it held so far.
+    held: HashSet<Key>,
+    /// What responses delivered meanwhile: the list may be older.
+    fed: HashSet<Key>,
 }
 
 #[derive(Debug)]
@@ -105,17 +114,18 @@ impl<T: Remembered> Store<T> {
 
     /// A list begins.
     pub fn begin(&mut self) {
-        self.listing = Some(HashSet::new());
+        self.listing = Some(Listing::default());
     }
 
-    /// The list is complete: what it did not hold is gone, unless it is newer than everything in it.
+    /// The list is complete: what it did not hold is gone, unless it was made meanwhile.
     pub fn complete(&mut self) -> Vec<Change<T>> {
         self.synced = true;
-        let Some(listed) = self.listing.take() else { return Vec::new() };
-        let gone = |(key, entry): (&Key, &Entry<T>)| {
-            (!listed.contains(key) && number(entry.object.version()) <= self.watched).then(|| key.clone())
-        };
-        let gone: Vec<Key> = self.objects.iter().filter_map(gone).collect();
+        let Some(listing) = self.listing.take() else { return Vec::new() };
+        let newer =
+            |key: &Key, entry: &Entry<T>| listing.fed.contains(key) && number(entry.object.version()) > self.watched;
+        let stays = |key: &Key, entry: &Entry<T>| listing.held.contains(key) || newer(key, entry);
+        let gone = self.objects.iter().filter(|(key, entry)| !stays(key, entry));
+        let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
         gone.into_iter().filter_map(|key| self.take(&key)).collect()
     }
 
@@ -124,7 +134,7 @@ impl<T: Remembered> Store<T> {
         self.watched = self.watched.max(number(object.version()));
         if let Some(listing) = &mut self.listing {
             let (namespace, name) = object.key();
-            listing.insert((namespace.into(), name.into()));
+            listing.held.insert((namespace.into(), name.into()));
         }
         self.put(object, group)
     }
@@ -143,9 +153,12 @@ impl<T: Remembered> Store<T> {
     /// A response to a write of ours, or a look, delivers an object. Where the watch has got past it, the watch knows better.
     pub fn feed(&mut self, (object, group): (T, Option<String>)) -> Option<Change<T>> {
         let (namespace, name) = object.key();
-        let known = self.objects.contains_key(&(Text::from(namespace), Text::from(name)));
-        if !known && self.listing.is_none() && number(object.version()) <= self.watched {
-            return None;
+        let key: Key = (namespace.into(), name.into());
+        let known = self.objects.contains_key(&key);
+        match &mut self.listing {
+            Some(listing) => drop(listing.fed.insert(key)),
+            None if !known && number(object.version()) <= self.watched => return None,
+            None => {}
         }
         self.put(object, group)
     }
@@ -307,13 +320,15 @@ mod tests {
         for name in ["a", "b", "c"] {
             store.deliver(thing(name, 5, "x"));
         }
+        store.feed(thing("e", 9, "made and deleted before the list"));
         assert!(!store.synced());
         store.begin();
         store.deliver(thing("a", 6, "y"));
         store.deliver(thing("b", 5, "x"));
         store.feed(thing("d", 7, "just made"));
-        let gone: Vec<_> = store.complete().iter().map(|change| change.before.as_ref().unwrap().name).collect();
-        assert_eq!(gone, ["c"]);
+        let mut gone: Vec<_> = store.complete().iter().map(|change| change.before.as_ref().unwrap().name).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, ["c", "e"]);
         assert!(store.synced());
         assert_eq!(store.names("ns"), ["a".into(), "b".into(), "d".into()]);
     }

@@ -280,3 +280,49 @@ fn found(answer: Result<String, Fault>) -> Result<Option<String>, Fault> {
         answer => answer.map(Some),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(value: Value) -> Status {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn values_of_objects_are_not_passed_on() {
+        let message = r#"Job "x" is invalid: spec.template.spec.containers[0].env[3].value: Invalid value: "token""#;
+        let cause = json!({ "reason": "FieldValueInvalid", "message": message, "field": "spec.template" });
+        for details in [json!({ "causes": [cause] }), json!(null)] {
+            let said = describe(&status(json!({ "code": 422, "message": message, "details": details })));
+            assert!(!said.contains("token"), "{said}");
+        }
+        let quota = status(json!({ "code": 403, "message": "exceeded quota: compute" }));
+        assert_eq!(describe(&quota), "the API server answered 403: exceeded quota: compute");
+    }
+
+    #[test]
+    fn what_counts_as_a_refusal() {
+        let terminating = json!({ "causes": [{ "reason": "NamespaceTerminating", "field": "", "message": "" }] });
+        for (value, refused) in [
+            (json!({ "code": 422 }), true),
+            (json!({ "code": 403 }), true),
+            (json!({ "code": 403, "details": terminating }), false),
+            (json!({ "code": 409 }), false),
+            (json!({ "code": 429 }), false),
+            (json!({ "code": 401 }), false),
+            (json!({ "code": 404 }), false),
+            (json!({ "code": 500 }), false),
+        ] {
+            assert_eq!(Fault::Api(Box::new(status(value.clone()))).refused(), refused, "{value}");
+        }
+        assert!(!Fault::Deadline.refused());
+    }
+
+    #[test]
+    fn where_objects_are() {
+        assert_eq!(path(Kind::Job, "ns"), "/apis/batch/v1/namespaces/ns/jobs");
+        assert_eq!(path(Kind::Service, "ns"), "/api/v1/namespaces/ns/services");
+        assert_eq!(path(Kind::PersistentVolume, ""), "/api/v1/persistentvolumes");
+    }
+}
