@@ -98,3 +98,16 @@ fn the_flags_of_the_deployment_give_the_settings() {
         assert_eq!(loaded.config.operator.settings().unwrap(), options.settings);
     }
 }
+
+/// Every flag of the operator has its place in the documentation.
+#[test]
+fn flags_are_documented() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operator.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let missing: Vec<_> = KEYS
+        .iter()
+        .filter(|key| key.is_of_operator() && !text.contains(&format!("`--{}`", key.flag)))
+        .map(|key| key.flag)
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} are not in docs/operator.md");
+}
