@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::{
-    api::core::v1::LocalObjectReference,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
-};
-use kube::Resource;
+use k8s_openapi::{api::core::v1::LocalObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     super::{
-        api::{MANAGER, Workbench, labels, workbench::App},
+        api::{self, MANAGER, Workbench, labels, workbench::App},
         live::{Child, Kind, Meta},
         plan::{Object, Target},
         settings::Settings,
@@ -80,15 +76,9 @@ impl<'a> Pass<'a> {
             name: Some(name),
             namespace: Some(self.namespace().to_owned()),
             labels: Some(labels),
-            owner_references: self.owner_reference().map(|owner| vec![owner]),
+            owner_references: api::owned_by(self.workbench),
             ..ObjectMeta::default()
         }
-    }
-
-    /// The workbench as the controller of a child; none for one that the API server has never seen.
-    fn owner_reference(&self) -> Option<OwnerReference> {
-        let owner = self.workbench.controller_owner_ref(&())?;
-        Some(OwnerReference { block_owner_deletion: Some(true), ..owner })
     }
 
     /// Annotations that tell of containers with too many rights, where they have them.
