@@ -111,7 +111,7 @@ async fn a_restart_over_ten_thousand() {
     tokio::spawn(axum::serve(listener, cluster.router()).into_future());
     let child = move || {
         let program = std::env::current_exe().unwrap();
-        let arguments = ["figures::the_process_that_restarts", "--exact", "--ignored", "--nocapture"];
+        let arguments = ["operator::figures::the_process_that_restarts", "--exact", "--ignored", "--nocapture"];
         Command::new(program).args(arguments).env(SERVER, format!("http://{address}")).status().unwrap()
     };
     assert!(tokio::task::spawn_blocking(child).await.unwrap().success());

@@ -9,10 +9,8 @@
 //! and never for the clock, and ten minutes without a write take a blink. [`lifecycle`] runs on a real cluster as well.
 
 mod faults;
-
+mod figures;
 mod lifecycle;
-
 mod machinery;
 mod network;
-
 mod world;
