@@ -13,4 +13,7 @@ mod figures;
 mod lifecycle;
 mod machinery;
 mod network;
+
+mod permissions;
+
 mod world;

@@ -64,7 +64,6 @@ impl Place {
     }
 }
 
-const WATCH: &[&str] = &["list", "watch"];
 const READ: &[&str] = &["get", "list", "watch"];
 const CHILD: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 /// What the garbage collector removes, or what holds data and outlives the operator: it is never deleted here.
@@ -102,9 +101,9 @@ pub static PERMISSIONS: &[Permission] = &[
     ),
     may("networking.k8s.io", "networkpolicies", CHILD, Place::Cluster, "isolation of workbenches and workspaces"),
     may("cilium.io", "ciliumnetworkpolicies", CHILD, Place::Cluster, "isolation of workspaces"),
-    may("storage.k8s.io", "csidrivers", WATCH, Place::Cluster, "whether volumes can be mounted"),
-    may("events.k8s.io", "events", &["create", "patch"], Place::Cluster, "tell people what happens"),
-    may("", "secrets", READ, Place::Licences, "licences of apps"),
+    may("storage.k8s.io", "csidrivers", READ, Place::Cluster, "whether volumes can be mounted"),
+    may("events.k8s.io", "events", &["create"], Place::Cluster, "tell people what happens"),
+    may("", "secrets", &["list", "watch"], Place::Licences, "licences of apps"),
     may("", "secrets", READ, Place::Juicefs, "the object storage"),
     may("", "secrets", READ, Place::Nfs, "the NFS server"),
     // The name of what is created is not known when permission is asked for, so a name cannot limit it.
