@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chorus::server::{
     clock::{Clock, SystemClock},
     operator::{
-        api::{Workbench, Workspace},
+        api::crds::crds,
         cluster::{Operator, Options, Running},
         settings::Settings,
     },
 };
 use kube::{
-    Api, Client, CustomResourceExt as _,
+    Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::{ApiResource, GroupVersionKind},
     runtime::wait::await_condition,
@@ -114,7 +114,7 @@ impl World {
         let client = Client::try_from(config).unwrap();
         let namespace = format!("chorus-test-{name}-{}", std::process::id());
         let world = Self { client, namespace, memory: None, clock: Arc::new(SystemClock), operator: None };
-        for crd in [Workbench::crd(), Workspace::crd()] {
+        for crd in crds() {
             let api = Api::all(world.client.clone());
             let name = crd.metadata.name.clone().unwrap();
             api.patch(&name, &PatchParams::apply("chorus-test").force(), &Patch::Apply(&crd)).await.unwrap();

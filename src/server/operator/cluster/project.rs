@@ -295,6 +295,10 @@ fn custom<T: DeserializeOwned>(mut value: Value) -> Option<T> {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
+    // the schema does not ask for it, as that of running clusters does not
+    if let Some(object) = value.as_object_mut() {
+        object.entry("spec").or_insert_with(|| Value::Object(Map::new()));
+    }
     match T::deserialize(&value) {
         Ok(object) => return Some(object),
         Err(error) => tracing::warn!(name = %value["metadata"]["name"], %error, "a resource cannot be read as it is"),

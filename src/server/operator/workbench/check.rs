@@ -40,8 +40,8 @@ pub const REASONS: [&str; 8] = [
 const INVALID_NAME: &str = "InvalidName";
 const IMAGE_REQUIRED: &str = "ImageRequired";
 
-/// The longest login, as for Linux accounts.
-const LONGEST_USER: usize = 32;
+/// The longest login: it is the name of folders.
+const LONGEST_USER: usize = 255;
 /// Uids of people; below are those that images use themselves.
 const USER_IDS: std::ops::RangeInclusive<i64> = 1001..=2_147_483_647;
 /// The longest name of an app.

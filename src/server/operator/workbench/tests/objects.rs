@@ -439,7 +439,7 @@ fn what_cannot_be_made() {
         (|world| world.app(|app| app.image.tag = Some("a b".to_owned())), "InvalidImage"),
         (|world| user(world, "..", 1001), "InvalidUser"),
         (|world| user(world, "a/../b", 1001), "InvalidUser"),
-        (|world| user(world, &"u".repeat(33), 1001), "InvalidUser"),
+        (|world| user(world, &"u".repeat(256), 1001), "InvalidUser"),
         (|world| user(world, "ada", 1000), "InvalidUser"),
         (|world| user(world, "ada", 1 << 31), "InvalidUser"),
         (
