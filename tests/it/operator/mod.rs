@@ -8,12 +8,15 @@
 //! In memory, time is virtual: it jumps to the next timer when nobody has anything to do, so a test waits for conditions
 //! and never for the clock, and ten minutes without a write take a blink. [`lifecycle`] runs on a real cluster as well.
 
+mod adoption;
+mod desktops;
 mod faults;
 mod figures;
+mod isolation;
+mod leader;
 mod lifecycle;
 mod machinery;
 mod network;
-
 mod permissions;
-
+mod storage;
 mod world;

@@ -131,6 +131,16 @@ impl Owners {
         }
     }
 
+    /// What nobody owns when it is first applied belongs to a manager of this name from then on.
+    fn before_first_apply(&mut self, live: &Value, resource: &Resource, time: &Value) {
+        let mut object = owned(live);
+        if let Some(map) = object.as_object_mut().filter(|_| resource.status) {
+            map.remove("status");
+        }
+        let fields = Fields::of(&object, Schema::of(resource.kind));
+        self.0.insert(Writer::update("before-first-apply", ""), Entry { time: time.clone(), fields });
+    }
+
     fn others(&self, writer: &Writer) -> Fields {
         let mut all = Fields::default();
         self.0.iter().filter(|(other, _)| *other != writer).for_each(|(_, entry)| all.add(&entry.fields));
@@ -165,6 +175,9 @@ impl Apply<'_> {
         let mine = Fields::of(&owned(&config), schema);
         let mut owners = live.map(Owners::of).unwrap_or_default();
         let mut merged = live.cloned().unwrap_or_else(|| json!({ "metadata": {} }));
+        if let Some(live) = live.filter(|_| owners.0.is_empty()) {
+            owners.before_first_apply(live, self.resource, self.time);
+        }
         fields::merge(&mut merged, &config, schema);
 
         let before = live.map(owned).unwrap_or_else(|| json!({ "metadata": {} }));

@@ -110,6 +110,11 @@ impl Cluster {
         self.control().denied.insert((verb.to_owned(), resource.to_owned()));
     }
 
+    /// Gives it back.
+    pub fn allow(&self, verb: &str, resource: &str) {
+        self.control().denied.remove(&(verb.to_owned(), resource.to_owned()));
+    }
+
     fn denies(&self, verb: &str, resource: &str) -> bool {
         self.control().denies(verb, resource)
     }
@@ -176,11 +181,16 @@ impl Cluster {
 
     /// Creates an object as somebody else than the operator, status included. It is no call.
     pub fn put(&self, object: Value) -> Value {
+        self.put_as("kubectl", object)
+    }
+
+    /// Creates an object as this field manager, status included. It is no call.
+    pub fn put_as(&self, manager: &str, object: Value) -> Value {
         let resource = by_kind(object["kind"].as_str().expect("a kind"));
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         let status = object["status"].clone();
         self.writing(|writing| {
-            let created = writing.create(resource, &namespace, object, "kubectl").expect("a valid object").0;
+            let created = writing.create(resource, &namespace, object, manager).expect("a valid object").0;
             if status.is_null() || !resource.status {
                 return created.value.clone();
             }

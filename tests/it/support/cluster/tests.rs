@@ -250,6 +250,13 @@ async fn server_side_apply() {
     let last = deployments.patch("d", &ours, &Patch::Apply(&wanted)).await.unwrap();
     assert_eq!(serde_json::to_value(last.labels()).unwrap(), json!({ "app": "d" }));
     assert_eq!(last.data["spec"]["strategy"], json!({ "type": "Recreate" }));
+    // what nobody owns when it is first applied belongs to a manager of that name, so it does not go with ours
+    let reset: json_patch::Patch =
+        serde_json::from_value(json!([{ "op": "replace", "path": "/metadata/managedFields", "value": [{}] }])).unwrap();
+    let free = deployments.patch("d", &PatchParams::default(), &Patch::Json::<()>(reset)).await.unwrap();
+    assert!(free.managed_fields().is_empty());
+    let kept = deployments.patch("d", &forced, &Patch::Apply(&wanted)).await.unwrap();
+    assert!(kept.managed_fields().iter().any(|e| e.manager.as_deref() == Some("before-first-apply")));
     // items of lists by their keys: another's container stays
     let sidecar = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": { "template": { "spec": { "containers": [{ "name": "side", "image": "s:1" }] } } } });
     let both = deployments.patch("d", &PatchParams::apply("mesh"), &Patch::Apply(&sidecar)).await.unwrap();

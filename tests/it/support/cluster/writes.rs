@@ -68,8 +68,9 @@ impl Writing<'_> {
     pub fn replace(&mut self, key: &Key, subresource: &str, new: Value, manager: &str) -> Written {
         let old = self.live(key)?;
         let writer = Writer::update(manager, subresource);
-        // who edits the record of the owners starts from what he left of it
-        let edited = new["metadata"].get("managedFields").is_some_and(|f| *f != old.value["metadata"]["managedFields"]);
+        // who edits the record of the owners starts from what he left of it; an empty list means: as it was
+        let record = new["metadata"]["managedFields"].as_array().filter(|list| !list.is_empty());
+        let edited = record.is_some() && new["metadata"]["managedFields"] != old.value["metadata"]["managedFields"];
         let base = if edited && subresource.is_empty() { Owners::of(&new) } else { Owners::of(&old.value) };
         self.update(key, &old, subresource, new, |old, new, schema, now| {
             let mut owners = base;
@@ -158,9 +159,13 @@ impl Writing<'_> {
         }
         if subresource == "status" {
             // of an object that is written through its status, only that counts
-            let status = new["status"].take();
+            let (status, annotations) = (new["status"].take(), new["metadata"]["annotations"].take());
             new = old.value.clone();
             set(&mut new, "status", status);
+            // the revision of a Deployment is written with its status
+            if resource.kind == "Deployment" {
+                set(&mut new["metadata"], "annotations", annotations);
+            }
         } else if resource.status {
             set(&mut new, "status", old.value["status"].clone());
         }

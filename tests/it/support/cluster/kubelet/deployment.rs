@@ -53,7 +53,7 @@ impl Step<'_> {
         new["metadata"]["annotations"][REVISION] = (revision + 1).to_string().into();
         // a ReplicaSet would remember it
         new["metadata"]["annotations"]["test/template-hash"] = hash.into();
-        self.replace("", new);
+        self.replace("status", new);
     }
 
     fn deployment_status(&self, deployment: &Value, wanted: usize, live: &[&Value], ready: usize, old: usize) {

@@ -23,8 +23,10 @@ impl Step<'_> {
         }
         let pods = self.pods(job);
         let phase = |phase: &str| pods.iter().filter(|pod| pod["status"]["phase"] == phase).count();
-        let (succeeded, failed) =
-            (phase("Succeeded").max(count(job, "succeeded")), phase("Failed").max(count(job, "failed")));
+        let limit = job["spec"]["backoffLimit"].as_i64().unwrap_or(6);
+        let exhausted = usize::from(pods.iter().any(|pod| restarts(pod) > limit));
+        let succeeded = phase("Succeeded").max(count(job, "succeeded"));
+        let failed = phase("Failed").max(count(job, "failed")).max(exhausted);
         let over = succeeded + failed > 0 || ["Complete", "Failed"].iter().any(|kind| is_true(job, kind));
         let suspended = job["spec"]["suspend"] == true && !over;
         let live: Vec<_> = pods.iter().filter(|pod| !is_going(pod) && !finished(pod)).collect();
@@ -106,6 +108,12 @@ fn is_true(job: &Value, kind: &str) -> bool {
 fn failed_at(job: &Value) -> Option<chrono::DateTime<chrono::Utc>> {
     let failed = conditions(job).find(|condition| condition["type"] == "Failed")?;
     moment(&failed["lastTransitionTime"])
+}
+
+/// How often the containers of a pod were started again.
+fn restarts(pod: &Value) -> i64 {
+    let statuses = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    statuses.filter_map(|status| status["restartCount"].as_i64()).sum()
 }
 
 fn count(job: &Value, field: &str) -> usize {

@@ -48,7 +48,10 @@ impl Step<'_> {
             B::Runs | B::Lingers => ("Running", Runs(true), 0),
             B::ReadyAfter(time) => ("Running", Runs(self.in_time(started, time)), 0),
             B::NeverReady => ("Running", Runs(false), 0),
-            B::CrashLoop => ("Running", Waits("CrashLoopBackOff", "back-off 5m0s restarting failed container"), 3),
+            B::CrashLoop => {
+                let restarts = self.restarts(started);
+                ("Running", Waits("CrashLoopBackOff", "back-off restarting failed container"), restarts)
+            }
             B::ImagePull => ("Pending", Waits("ImagePullBackOff", "Back-off pulling image"), 0),
             B::Completes(time) if self.in_time(started, time) => ("Succeeded", Ended(0, "Completed"), 0),
             B::Fails(time) if self.in_time(started, time) => ("Failed", Ended(1, "Error"), 0),
@@ -56,6 +59,13 @@ impl Step<'_> {
             B::Unschedulable | B::Ignored => return,
         };
         self.run(pod, phase, &doing, restarts);
+    }
+
+    /// How often a container that ends at once was started again: each time it waits twice as long.
+    fn restarts(&self, started: chrono::DateTime<chrono::Utc>) -> i32 {
+        let waits = [0, 10, 30, 70, 150, 310, 610, 910];
+        let done = waits.iter().take_while(|wait| self.in_time(started, Duration::from_secs(**wait))).count();
+        i32::try_from(done).unwrap_or(i32::MAX)
     }
 
     /// A pod that is being deleted goes at once, or when its grace period is over.

@@ -94,7 +94,7 @@ async fn jobs_have_pods() {
     until("ended", || pods("lingers").is_empty() && status("lingers", "terminating") == 0).await;
     suspend("runs", false);
     until("resumed", || status("runs", "ready") == 1 && !has("runs", "Suspended")).await;
-    // nothing happens any more
+    until("given up", || has("crashes", "Failed") && pods("crashes").is_empty()).await;
     cluster.delete("Job", "n", "runs");
     until("collected", || pods("runs").is_empty()).await;
 }
