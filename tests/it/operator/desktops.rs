@@ -37,6 +37,15 @@ fn drift_is_healed() {
             world.quiet().await;
             assert_eq!(world.picture(), before, "{kind} {patch}");
         }
+        // applying leaves alone what others put beside it
+        let mut containers =
+            world.get("Deployment", "wb-server").await["spec"]["template"]["spec"]["containers"].clone();
+        containers.as_array_mut().unwrap().push(json!({ "name": "guest", "image": "guest:1" }));
+        let guest = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        world.patch("Deployment", "wb-server", guest).await;
+        world.quiet().await;
+        world.until_ready("wb").await;
+        assert_eq!(world.picture(), before, "a guest");
         for (kind, name) in [
             ("Deployment", "wb-server"),
             ("Service", "wb"),

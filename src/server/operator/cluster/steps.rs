@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         api::{FINALIZER, MANAGER},
+        contains::contains,
         live::Kind,
         plan::{Object, Step, Target},
     },
@@ -124,8 +125,9 @@ impl Hands<'_> {
         Ok(Next::Step)
     }
 
-    /// Items that others put into a list stay beside ours when we apply, and may make the object invalid: two ports of one
-    /// name. A merge patch replaces the list.
+    /// Items that others put into a list stay beside ours when we apply: a container that somebody added goes on running,
+    /// and two ports of one name make the object invalid. A merge patch replaces the list. What does not hold even then is
+    /// changed by somebody else each time (an admission webhook), and trying again at once would never end.
     async fn apply(&self, object: &Object) -> Result<(), Fault> {
         let text = match self.writer.apply(object).await {
             Err(fault) if fault.code() == 422 && self.writer.merge(&target_of(object), &object.value).await.is_ok() => {
@@ -133,7 +135,17 @@ impl Hands<'_> {
             }
             answer => answer?,
         };
-        self.took(object.kind, &text)
+        self.took(object.kind, &text)?;
+        if holds(&text, object) {
+            return Ok(());
+        }
+        let text = self.writer.merge(&target_of(object), &object.value).await?;
+        self.took(object.kind, &text)?;
+        if holds(&text, object) {
+            Ok(())
+        } else {
+            Err(Fault::Overridden(object.kind.names().1, object.name().to_owned()))
+        }
     }
 
     async fn remove_finalizer(&self, subject: &Subject) -> Result<(), Fault> {
@@ -229,6 +241,11 @@ fn without_former_managers(live: &Value) -> Option<Value> {
     }
     let version = live.pointer("/metadata/resourceVersion")?.as_str()?;
     Some(json!([is_version(version), { "op": "replace", "path": "/metadata/managedFields", "value": rest }]))
+}
+
+/// Whether the answer to a write says what was wanted.
+fn holds(answer: &str, object: &Object) -> bool {
+    serde_json::from_str(answer).is_ok_and(|live: Value| contains(&live, &object.value))
 }
 
 fn target_of(object: &Object) -> Target {

@@ -46,6 +46,9 @@ pub enum Fault {
     /// The answer, or the request, cannot be understood.
     #[error("{0}")]
     Unreadable(String),
+    /// What was applied does not hold.
+    #[error("{0} {1} is changed by somebody else whenever it is applied")]
+    Overridden(&'static str, String),
     /// The plan never came to an end.
     #[error("the plan does not come to an end")]
     Endless,
@@ -66,6 +69,7 @@ impl Fault {
             Self::Deadline => "deadline",
             Self::NotLeading => "not_leading",
             Self::Unreadable(_) => "unreadable",
+            Self::Overridden(..) => "overridden",
             Self::Endless => "endless",
         }
     }
