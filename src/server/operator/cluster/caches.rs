@@ -3,9 +3,9 @@
 //! Watches and responses go in; keys into the queue and what plans need come out. Nothing here talks to the API server.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -23,7 +23,7 @@ use super::{
     },
     project::{Kinds, Named, Remembered, Secret},
     queue::Queue,
-    store::{Change, Store, Text},
+    store::{Change, Shared, Text},
 };
 
 /// The kinds that are reconciled.
@@ -76,24 +76,24 @@ impl Key {
 pub struct Caches {
     pub(super) settings: Arc<Settings>,
     pub(super) queue: Arc<Queue<Key>>,
-    pub(super) workbenches: RwLock<Store<Workbench>>,
-    pub(super) workspaces: RwLock<Store<Workspace>>,
-    pub(super) deployments: RwLock<Store<Child<DeploymentStatus>>>,
-    pub(super) services: RwLock<Store<Child<()>>>,
+    pub(super) workbenches: Shared<Workbench>,
+    pub(super) workspaces: Shared<Workspace>,
+    pub(super) deployments: Shared<Child<DeploymentStatus>>,
+    pub(super) services: Shared<Child<()>>,
     /// Jobs of apps.
-    pub(super) jobs: RwLock<Store<Child<JobStatus>>>,
+    pub(super) jobs: Shared<Child<JobStatus>>,
     /// Jobs that make folders on volumes: they are of no workbench.
-    pub(super) setups: RwLock<Store<Child<JobStatus>>>,
-    pub(super) server_pods: RwLock<Store<Pod>>,
-    pub(super) app_pods: RwLock<Store<Pod>>,
-    pub(super) policies: RwLock<Store<Child<()>>>,
-    pub(super) cilium_policies: RwLock<Store<Child<()>>>,
-    pub(super) volumes: RwLock<Store<Child<VolumeStatus>>>,
-    pub(super) claims: RwLock<Store<Child<VolumeStatus>>>,
-    pub(super) drivers: RwLock<Store<Named>>,
-    pub(super) juicefs: RwLock<Store<Secret>>,
-    pub(super) nfs: RwLock<Store<Secret>>,
-    pub(super) licences: RwLock<Store<Secret>>,
+    pub(super) setups: Shared<Child<JobStatus>>,
+    pub(super) server_pods: Shared<Pod>,
+    pub(super) app_pods: Shared<Pod>,
+    pub(super) policies: Shared<Child<()>>,
+    pub(super) cilium_policies: Shared<Child<()>>,
+    pub(super) volumes: Shared<Child<VolumeStatus>>,
+    pub(super) claims: Shared<Child<VolumeStatus>>,
+    pub(super) drivers: Shared<Named>,
+    pub(super) juicefs: Shared<Secret>,
+    pub(super) nfs: Shared<Secret>,
+    pub(super) licences: Shared<Secret>,
     /// Whether it is known which kinds the cluster has, and whether it has the policies of Cilium.
     pub(super) discovered: AtomicBool,
     pub(super) cilium: AtomicBool,
@@ -107,22 +107,22 @@ impl Caches {
         Self {
             settings,
             queue,
-            workbenches: RwLock::default(),
-            workspaces: RwLock::default(),
-            deployments: RwLock::default(),
-            services: RwLock::default(),
-            jobs: RwLock::default(),
-            setups: RwLock::default(),
-            server_pods: RwLock::default(),
-            app_pods: RwLock::default(),
-            policies: RwLock::default(),
-            cilium_policies: RwLock::default(),
-            volumes: RwLock::default(),
-            claims: RwLock::default(),
-            drivers: RwLock::default(),
-            juicefs: RwLock::default(),
-            nfs: RwLock::default(),
-            licences: RwLock::default(),
+            workbenches: Shared::default(),
+            workspaces: Shared::default(),
+            deployments: Shared::default(),
+            services: Shared::default(),
+            jobs: Shared::default(),
+            setups: Shared::default(),
+            server_pods: Shared::default(),
+            app_pods: Shared::default(),
+            policies: Shared::default(),
+            cilium_policies: Shared::default(),
+            volumes: Shared::default(),
+            claims: Shared::default(),
+            drivers: Shared::default(),
+            juicefs: Shared::default(),
+            nfs: Shared::default(),
+            licences: Shared::default(),
             discovered: AtomicBool::new(false),
             cilium: AtomicBool::new(false),
             known_enforcement: Mutex::default(),
@@ -131,25 +131,25 @@ impl Caches {
 
     /// The kinds whose first list is not read yet.
     pub fn missing(&self) -> Vec<&'static str> {
-        let licences = self.settings.license_secret.is_none() || read(&self.licences).synced();
-        let cilium = !self.cilium.load(Ordering::Acquire) || read(&self.cilium_policies).synced();
+        let licences = self.settings.license_secret.is_none() || self.licences.synced();
+        let cilium = !self.cilium.load(Ordering::Acquire) || self.cilium_policies.synced();
         [
-            ("workbenches", read(&self.workbenches).synced()),
-            ("workspaces", read(&self.workspaces).synced()),
-            ("deployments", read(&self.deployments).synced()),
-            ("services", read(&self.services).synced()),
-            ("jobs", read(&self.jobs).synced()),
-            ("jobs of volumes", read(&self.setups).synced()),
-            ("pods of servers", read(&self.server_pods).synced()),
-            ("pods of apps", read(&self.app_pods).synced()),
-            ("networkpolicies", read(&self.policies).synced()),
+            ("workbenches", self.workbenches.synced()),
+            ("workspaces", self.workspaces.synced()),
+            ("deployments", self.deployments.synced()),
+            ("services", self.services.synced()),
+            ("jobs", self.jobs.synced()),
+            ("jobs of volumes", self.setups.synced()),
+            ("pods of servers", self.server_pods.synced()),
+            ("pods of apps", self.app_pods.synced()),
+            ("networkpolicies", self.policies.synced()),
             ("the kinds of Cilium", self.discovered.load(Ordering::Acquire)),
             ("ciliumnetworkpolicies", cilium),
-            ("persistentvolumes", read(&self.volumes).synced()),
-            ("persistentvolumeclaims", read(&self.claims).synced()),
-            ("csidrivers", read(&self.drivers).synced()),
-            ("the Secret of the object storage", read(&self.juicefs).synced()),
-            ("the Secret of the NFS server", read(&self.nfs).synced()),
+            ("persistentvolumes", self.volumes.synced()),
+            ("persistentvolumeclaims", self.claims.synced()),
+            ("csidrivers", self.drivers.synced()),
+            ("the Secret of the object storage", self.juicefs.synced()),
+            ("the Secret of the NFS server", self.nfs.synced()),
             ("the Secrets with licences", licences),
         ]
         .into_iter()
@@ -164,24 +164,24 @@ impl Caches {
 
     /// One workbench.
     pub fn workbench(&self, key: &Key) -> Option<Arc<Workbench>> {
-        read(&self.workbenches).get(&key.namespace, &key.name)
+        self.workbenches.get(&key.namespace, &key.name)
     }
 
     /// One workspace.
     pub fn workspace(&self, key: &Key) -> Option<Arc<Workspace>> {
-        read(&self.workspaces).get(&key.namespace, &key.name)
+        self.workspaces.get(&key.namespace, &key.name)
     }
 
     /// What is seen of a workbench.
     pub fn seen(&self, key: &Key) -> workbench::Seen {
         let (namespace, name) = (&*key.namespace, &*key.name);
-        let mut pods = read(&self.server_pods).of(namespace, name);
-        pods.extend(read(&self.app_pods).of(namespace, name));
+        let mut pods = self.server_pods.of(namespace, name);
+        pods.extend(self.app_pods.of(namespace, name));
         workbench::Seen {
-            deployment: read(&self.deployments).get(namespace, &names::server(name)),
-            service: read(&self.services).get(namespace, name),
-            policy: read(&self.policies).get(namespace, &policy::name(name)),
-            jobs: read(&self.jobs).of(namespace, name),
+            deployment: self.deployments.get(namespace, &names::server(name)),
+            service: self.services.get(namespace, name),
+            policy: self.policies.get(namespace, &policy::name(name)),
+            jobs: self.jobs.of(namespace, name),
             pods,
             volumes: Mount::ALL.into_iter().filter_map(|mount| Some((mount, self.volume(namespace, mount)?))).collect(),
             ..workbench::Seen::default()
@@ -191,8 +191,8 @@ impl Caches {
     /// What holds for a workbench.
     pub fn facts(&self, key: &Key) -> Facts<'_> {
         let settings = &*self.settings;
-        let secret = |store: &RwLock<Store<Secret>>, namespace: &str, name: &str, keys: &[&str]| {
-            let secret = read(store).get(namespace, name)?;
+        let secret = |store: &Shared<Secret>, namespace: &str, name: &str, keys: &[&str]| {
+            let secret = store.get(namespace, name)?;
             let wanted = |&key: &&str| Some((key.to_owned(), secret.0.values.get(key)?.clone()));
             Some(keys.iter().filter_map(wanted).collect::<BTreeMap<_, _>>())
         };
@@ -202,7 +202,7 @@ impl Caches {
         Facts {
             settings,
             network: self.enforcement(&key.namespace),
-            drivers: read(&self.drivers).all().map(|driver| driver.key().1.to_owned()).collect::<BTreeSet<_>>(),
+            drivers: self.drivers.map(|driver| driver.key().1.to_owned()).into_iter().collect(),
             juicefs: secret(&self.juicefs, &juicefs.namespace, &juicefs.name, &["name"]),
             nfs: secret(&self.nfs, &nfs.namespace, &nfs.name, &["server", "share"]),
             licences: licences.and_then(|mut values| values.remove(LICENCES)),
@@ -212,10 +212,10 @@ impl Caches {
     /// What is seen of a namespace.
     pub fn namespace(&self, namespace: &str) -> workspace::Seen {
         let cilium = self.cilium.load(Ordering::Acquire);
-        let cilium_policies = read(&self.cilium_policies);
+        let cilium_policies = &self.cilium_policies;
         workspace::Seen {
-            workspaces: read(&self.workspaces).in_namespace(namespace),
-            policies: read(&self.policies).of(namespace, ""),
+            workspaces: self.workspaces.in_namespace(namespace),
+            policies: self.policies.of(namespace, ""),
             cilium_policies: (cilium && cilium_policies.synced()).then(|| cilium_policies.of(namespace, "")),
             ..workspace::Seen::default()
         }
@@ -257,9 +257,9 @@ impl Caches {
     /// A resource is gone.
     pub fn forget_resource(&self, key: &Key) {
         match key.resource {
-            Resource::Workbench => drop(write(&self.workbenches).forget(&key.namespace, &key.name)),
+            Resource::Workbench => drop(self.workbenches.change(|store| store.forget(&key.namespace, &key.name))),
             Resource::Workspace => {
-                write(&self.workspaces).forget(&key.namespace, &key.name);
+                self.workspaces.change(|store| store.forget(&key.namespace, &key.name));
                 self.network_changed(&key.namespace, Some(key));
             }
         }
@@ -269,24 +269,24 @@ impl Caches {
     pub fn forget(&self, target: &Target) {
         let (namespace, name) = (target.namespace.as_str(), target.name.as_str());
         match target.kind {
-            Kind::Deployment => drop(write(&self.deployments).forget(namespace, name)),
-            Kind::Service => drop(write(&self.services).forget(namespace, name)),
+            Kind::Deployment => drop(self.deployments.change(|store| store.forget(namespace, name))),
+            Kind::Service => drop(self.services.change(|store| store.forget(namespace, name))),
             Kind::Job => {
-                write(&self.jobs).forget(namespace, name);
-                write(&self.setups).forget(namespace, name);
+                self.jobs.change(|store| store.forget(namespace, name));
+                self.setups.change(|store| store.forget(namespace, name));
             }
-            Kind::NetworkPolicy => drop(write(&self.policies).forget(namespace, name)),
-            Kind::CiliumNetworkPolicy => drop(write(&self.cilium_policies).forget(namespace, name)),
-            Kind::PersistentVolume => drop(write(&self.volumes).forget(namespace, name)),
-            Kind::PersistentVolumeClaim => drop(write(&self.claims).forget(namespace, name)),
+            Kind::NetworkPolicy => drop(self.policies.change(|store| store.forget(namespace, name))),
+            Kind::CiliumNetworkPolicy => drop(self.cilium_policies.change(|store| store.forget(namespace, name))),
+            Kind::PersistentVolume => drop(self.volumes.change(|store| store.forget(namespace, name))),
+            Kind::PersistentVolumeClaim => drop(self.claims.change(|store| store.forget(namespace, name))),
         }
     }
 
     /// How many workbenches there are in each state, for metrics.
     pub fn states(&self) -> BTreeMap<&'static str, usize> {
         let mut states = BTreeMap::new();
-        for workbench in read(&self.workbenches).all() {
-            *states.entry(state(workbench)).or_default() += 1;
+        for state in self.workbenches.map(|workbench| state(workbench)) {
+            *states.entry(state).or_default() += 1;
         }
         states
     }
@@ -305,8 +305,8 @@ impl Caches {
 
     fn volume(&self, namespace: &str, mount: Mount) -> Option<Volume> {
         let volume = Volume {
-            volume: read(&self.volumes).get("", &names::volume(namespace, mount)),
-            claim: read(&self.claims).get(namespace, &names::claim(namespace, mount)),
+            volume: self.volumes.get("", &names::volume(namespace, mount)),
+            claim: self.claims.get(namespace, &names::claim(namespace, mount)),
             setup: names::setup(namespace, mount).and_then(|name| self.setup(namespace, &name)),
         };
         (volume.volume.is_some() || volume.claim.is_some() || volume.setup.is_some()).then_some(volume)
@@ -314,19 +314,19 @@ impl Caches {
 
     /// The former operator said a workbench on these Jobs as well.
     fn setup(&self, namespace: &str, name: &str) -> Option<Arc<Child<JobStatus>>> {
-        let ours = read(&self.setups).get(namespace, name);
-        ours.or_else(|| read(&self.jobs).get(namespace, name))
+        let ours = self.setups.get(namespace, name);
+        ours.or_else(|| self.jobs.get(namespace, name))
     }
 
     fn feed_into<T: Remembered>(
         &self,
-        store: &RwLock<Store<T>>,
+        store: &Shared<T>,
         object: Option<(T, Option<String>)>,
         asker: &Key,
         changed: fn(&Self, &Change<T>, Option<&Key>),
     ) -> bool {
         let Some(object) = object else { return false };
-        let change = write(store).feed(object);
+        let change = store.change(|store| store.feed(object));
         if let Some(change) = change.filter(Change::matters) {
             changed(self, &change, Some(asker));
         }
@@ -366,15 +366,6 @@ fn state(workbench: &Workbench) -> &'static str {
         Some(Failed) => "Failed",
         None => "New",
     }
-}
-
-/// Whoever panicked left the map as it was.
-pub(super) fn read<T>(store: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    store.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn write<T>(store: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    store.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A label of an object.

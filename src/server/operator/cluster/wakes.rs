@@ -11,7 +11,7 @@ use super::{
         live::{Child, JobStatus, Pod, VolumeStatus},
         workbench::{Mount, names},
     },
-    caches::{Caches, Key, Resource, namespace_of_volume, read},
+    caches::{Caches, Key, Resource, namespace_of_volume},
     project::{Named, Remembered, Secret, Status},
     store::{Change, Text},
 };
@@ -19,8 +19,7 @@ use super::{
 impl Caches {
     /// Wakes everything.
     pub fn wake_all(&self) {
-        let keys: Vec<Key> =
-            read(&self.workspaces).all().map(|object| Key::of(Resource::Workspace, &**object)).collect();
+        let keys: Vec<Key> = self.workspaces.map(|object| Key::of(Resource::Workspace, &**object));
         keys.into_iter().for_each(|key| self.queue.wake(key));
         self.wake_all_workbenches();
     }
@@ -99,8 +98,7 @@ impl Caches {
 
     /// Cilium came or went: every policy is another one.
     pub(super) fn cilium_changed(&self) {
-        let keys: Vec<Key> =
-            read(&self.workspaces).all().map(|object| Key::of(Resource::Workspace, &**object)).collect();
+        let keys: Vec<Key> = self.workspaces.map(|object| Key::of(Resource::Workspace, &**object));
         let namespaces: BTreeSet<Text> = keys.into_iter().map(|key| key.namespace).collect();
         namespaces.iter().for_each(|namespace| self.network_changed(namespace, None));
     }
@@ -108,7 +106,7 @@ impl Caches {
     /// The workspace of a namespace or its policies changed. Its workbenches are woken if that means something to them:
     /// most changes, such as those of its status, do not.
     pub(super) fn network_changed(&self, namespace: &str, asker: Option<&Key>) {
-        for name in read(&self.workspaces).names(namespace) {
+        for name in self.workspaces.names(namespace) {
             self.wake(Key::workspace(namespace, &name), asker);
         }
         let forget = || self.known_enforcement.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
@@ -119,13 +117,12 @@ impl Caches {
     }
 
     fn wake_workbenches(&self, namespace: &str, asker: Option<&Key>) {
-        let names = read(&self.workbenches).names(namespace);
+        let names = self.workbenches.names(namespace);
         names.into_iter().for_each(|name| self.wake(Key::workbench(namespace, &name), asker));
     }
 
     fn wake_all_workbenches(&self) {
-        let keys: Vec<Key> =
-            read(&self.workbenches).all().map(|object| Key::of(Resource::Workbench, &**object)).collect();
+        let keys: Vec<Key> = self.workbenches.map(|object| Key::of(Resource::Workbench, &**object));
         keys.into_iter().for_each(|key| self.queue.wake(key));
     }
 }

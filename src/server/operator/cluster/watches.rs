@@ -1,7 +1,7 @@
 //! The watches that fill the caches: one task a kind, which never gives up.
 
 use std::{
-    sync::{Arc, RwLock, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -23,9 +23,9 @@ use super::{
         live::Kind,
         settings::SecretRef,
     },
-    caches::{Caches, Key, is_claim, namespace_of_volume, read, write},
+    caches::{Caches, Key, is_claim, namespace_of_volume},
     project::{Kinds, Remembered},
-    store::{Change, Store},
+    store::{Change, Shared, Store},
     telemetry,
     wire::Wire,
 };
@@ -41,7 +41,7 @@ struct Watch<T: Remembered> {
     kind: Kinds,
     /// For logs and metrics.
     name: &'static str,
-    store: fn(&Caches) -> &RwLock<Store<T>>,
+    store: fn(&Caches) -> &Shared<T>,
     changed: fn(&Caches, &Change<T>, Option<&Key>),
     /// What is remembered at all.
     keep: fn(&T) -> bool,
@@ -126,7 +126,7 @@ async fn discover(client: Client, caches: Arc<Caches>, every: Duration) {
                     tracing::warn!("the network policies of Cilium are gone from the cluster");
                     watching = Watching(None);
                     caches.cilium.store(false, Ordering::Release);
-                    write(&caches.cilium_policies).clear();
+                    caches.cilium_policies.change(Store::clear);
                     caches.cilium_changed();
                 }
                 caches.discovered.store(true, Ordering::Release);
@@ -164,7 +164,7 @@ async fn has_cilium(client: &Client) -> kube::Result<bool> {
 fn watch<T: Remembered>(
     caches: &Arc<Caches>,
     name: &'static str,
-    store: fn(&Caches) -> &RwLock<Store<T>>,
+    store: fn(&Caches) -> &Shared<T>,
     changed: fn(&Caches, &Change<T>, Option<&Key>),
 ) -> Watch<T> {
     Watch { caches: Arc::clone(caches), kind: Kinds::Other, name, store, changed, keep: |_| true, complete: |_| () }
@@ -203,22 +203,23 @@ impl<T: Remembered> Watch<T> {
         let store = (self.store)(&self.caches);
         let mut changes = Vec::new();
         match event {
-            Event::Init => write(store).begin(),
+            Event::Init => store.change(Store::begin),
             Event::InitApply(wire) | Event::Apply(wire) => {
                 if let Some(object) = T::project(self.kind, wire.object).filter(|(object, _)| (self.keep)(object)) {
-                    changes.extend(write(store).deliver(object));
+                    changes.extend(store.change(|store| store.deliver(object)));
                 }
             }
             Event::Delete(wire) => {
                 let meta = kube::Resource::meta(&wire);
                 let text = |text: &Option<String>| text.clone().unwrap_or_default();
                 let (namespace, name) = (text(&meta.namespace), text(&meta.name));
-                changes.extend(write(store).gone(&namespace, &name, &text(&meta.resource_version)));
+                let version = text(&meta.resource_version);
+                changes.extend(store.change(|store| store.gone(&namespace, &name, &version)));
             }
             Event::InitDone => {
-                let first = !read(store).synced();
-                changes = write(store).complete();
-                tracing::debug!(kind = self.name, objects = read(store).len(), "listed");
+                let first = !store.synced();
+                changes = store.change(Store::complete);
+                tracing::debug!(kind = self.name, objects = store.len(), "listed");
                 if first {
                     (self.complete)(&self.caches);
                 }
