@@ -174,6 +174,12 @@ impl Cluster {
         self.store().list(by_kind(kind), &selection, None).map(|object| object.value.clone()).collect()
     }
 
+    /// How many objects of a kind there are of which this holds.
+    pub fn count(&self, kind: &str, holds: impl Fn(&Value) -> bool) -> usize {
+        let selection = Selection::new("", "", "").expect("no selector");
+        self.store().list(by_kind(kind), &selection, None).filter(|object| holds(&object.value)).count()
+    }
+
     /// How many objects of a kind with this label were ever created.
     pub fn births(&self, kind: &str, label: &str, value: &str) -> usize {
         self.store().births(by_kind(kind)).filter(|labels| labels[label] == value).count()
