@@ -54,6 +54,8 @@ pub struct Change<T> {
     pub after: Option<Arc<T>>,
     /// The workbench that it belongs to.
     pub group: Option<Text>,
+    /// The workbench that it no longer belongs to: its label was changed.
+    pub left: Option<Text>,
 }
 
 /// A store that many share. A lock ends before a call returns, so that nobody ever holds two: a thread that reads twice
@@ -255,16 +257,15 @@ impl<T: Remembered> Store<T> {
             return None;
         }
         let group = group.map(Text::from);
-        if before.is_some() && self.objects.get(&key).is_some_and(|entry| entry.group != group) {
-            self.take(&key);
-        }
+        let moved = self.objects.get(&key).is_some_and(|entry| entry.group != group);
+        let left = moved.then(|| self.take(&key)).flatten().and_then(|taken| taken.group);
         insert(self.namespaces.entry(Arc::clone(&key.0)).or_default(), &key.1);
         if let Some(group) = &group {
             insert(self.groups.entry((Arc::clone(&key.0), Arc::clone(group))).or_default(), &key.1);
         }
         let object = Arc::new(object);
         self.objects.insert(key, Entry { object: Arc::clone(&object), group: group.clone() });
-        Some(Change { before, after: Some(object), group })
+        Some(Change { before, after: Some(object), group, left })
     }
 
     fn take(&mut self, key: &Key) -> Option<Change<T>> {
@@ -273,7 +274,7 @@ impl<T: Remembered> Store<T> {
         if let Some(group) = &entry.group {
             remove(&mut self.groups, &(Arc::clone(&key.0), Arc::clone(group)), &key.1);
         }
-        Some(Change { before: Some(entry.object), after: None, group: entry.group })
+        Some(Change { before: Some(entry.object), after: None, group: entry.group, left: None })
     }
 }
 
@@ -284,6 +285,11 @@ impl<T: Remembered> Change<T> {
             (Some(before), Some(after)) => !before.same(after),
             _ => true,
         }
+    }
+
+    /// The workbenches that it concerns.
+    pub fn groups(&self) -> impl Iterator<Item = &Text> {
+        self.group.iter().chain(&self.left)
     }
 
     /// What is remembered now, or was.

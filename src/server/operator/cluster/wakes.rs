@@ -43,7 +43,8 @@ impl Caches {
     }
 
     pub(super) fn child_changed<S: Status>(&self, change: &Change<Child<S>>, asker: Option<&Key>) {
-        if let (Some(child), Some(workbench)) = (change.either(), &change.group) {
+        let Some(child) = change.either() else { return };
+        for workbench in change.groups() {
             self.wake(Key::workbench(&child.meta.namespace, workbench), asker);
         }
     }
@@ -58,7 +59,8 @@ impl Caches {
     }
 
     pub(super) fn pod_changed(&self, change: &Change<Pod>, asker: Option<&Key>) {
-        if let (Some(pod), Some(workbench)) = (change.either(), &change.group) {
+        let Some(pod) = change.either() else { return };
+        for workbench in change.groups() {
             self.wake(Key::workbench(&pod.meta.namespace, workbench), asker);
         }
     }
