@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        api::{FINALIZER, MANAGER},
+        api::{FINALIZER, MANAGER, labels},
         contains::contains,
         live::Kind,
         plan::{Object, Step, Target},
@@ -185,12 +185,29 @@ impl Hands<'_> {
 
     async fn confirm(&self, target: &Target, pass: &mut Pass) -> Result<Next, Fault> {
         if let Some(text) = self.writer.get(target).await? {
+            let text = self.labelled(target, text, pass).await?;
             self.took(target.kind, &text)?;
         } else {
             self.caches.forget(target);
             pass.absent.insert(target.clone());
         }
         Ok(Next::Plan)
+    }
+
+    /// A child that is there and was not seen has lost the label by which children are found: it gets it back.
+    async fn labelled(&self, target: &Target, text: String, pass: &mut Pass) -> Result<String, Fault> {
+        let live: Value = serde_json::from_str(&text).map_err(|error| Fault::Unreadable(error.to_string()))?;
+        let owners = live["metadata"]["ownerReferences"].as_array();
+        let ours = owners.is_some_and(|owners| {
+            owners.iter().any(|owner| {
+                owner["controller"] == true && owner["kind"] == "Workbench" && owner["name"] == *self.key.name
+            })
+        });
+        if !ours || live["metadata"]["labels"][labels::WORKBENCH] == *self.key.name {
+            return Ok(text);
+        }
+        pass.wrote = true;
+        self.writer.merge(target, &json!({ "metadata": { "labels": { labels::WORKBENCH: &*self.key.name } } })).await
     }
 
     async fn look(&self, target: &Target) -> Result<Next, Fault> {
