@@ -158,7 +158,7 @@ impl Hands<'_> {
         self.took_resource(&text)
     }
 
-    /// Fields that a former manager owns stay although we do not want them; so its entries go first.
+    /// Fields that a former manager owns stay although we do not want them; so they become ours first.
     async fn take_over(&self, object: &Object) -> Result<Next, Fault> {
         let target = target_of(object);
         let Some(text) = self.writer.get(&target).await? else {
@@ -242,20 +242,24 @@ impl Hands<'_> {
     }
 }
 
-/// A JSON patch that takes the entries of other managers out of `metadata.managedFields`, save those of subresources; none
-/// if there are none.
+/// A JSON patch of `metadata.managedFields`: what other managers own of the spec becomes ours, save what they own through
+/// subresources; none if there are none. What was theirs and is not wanted goes with our next apply, as nothing would that
+/// nobody owns.
 fn without_former_managers(live: &Value) -> Option<Value> {
     let entries = live.pointer("/metadata/managedFields")?.as_array()?;
-    let stays =
-        |entry: &&Value| entry["manager"] == MANAGER || !entry["subresource"].as_str().unwrap_or_default().is_empty();
-    let mut rest: Vec<Value> = entries.iter().filter(stays).cloned().collect();
-    if rest.len() == entries.len() {
-        return None;
+    let of_status = |entry: &Value| !entry["subresource"].as_str().unwrap_or_default().is_empty();
+    let (mut rest, former): (Vec<Value>, Vec<Value>) =
+        entries.iter().cloned().partition(|entry| entry["manager"] == MANAGER || of_status(entry));
+    let time = former.first()?["time"].clone();
+    let ours = rest.iter().position(|entry| entry["operation"] == "Apply" && !of_status(entry));
+    let mut ours = ours.map(|index| rest.remove(index)).unwrap_or_else(|| {
+        json!({ "manager": MANAGER, "operation": "Apply", "apiVersion": live["apiVersion"], "time": time,
+            "fieldsType": "FieldsV1", "fieldsV1": {} })
+    });
+    for entry in &former {
+        unite(&mut ours["fieldsV1"]["f:spec"], &entry["fieldsV1"]["f:spec"]);
     }
-    if rest.is_empty() {
-        // An empty list would mean: as it was.
-        rest.push(json!({}));
-    }
+    rest.push(ours);
     let version = live.pointer("/metadata/resourceVersion")?.as_str()?;
     Some(json!([is_version(version), { "op": "replace", "path": "/metadata/managedFields", "value": rest }]))
 }
@@ -263,6 +267,17 @@ fn without_former_managers(live: &Value) -> Option<Value> {
 /// Whether the answer to a write says what was wanted.
 fn holds(answer: &str, object: &Object) -> bool {
     serde_json::from_str(answer).is_ok_and(|live: Value| contains(&live, &object.value))
+}
+
+/// Adds one set of fields (`fieldsV1`) to another.
+fn unite(fields: &mut Value, more: &Value) {
+    let Some(more) = more.as_object() else { return };
+    if !fields.is_object() {
+        *fields = json!({});
+    }
+    for (name, below) in more {
+        unite(&mut fields[name.as_str()], below);
+    }
 }
 
 fn target_of(object: &Object) -> Target {
@@ -274,13 +289,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn former_managers_leave() {
-        let entry = |manager: &str, subresource: &str| json!({ "manager": manager, "subresource": subresource });
-        let live = |entries: Value| json!({ "metadata": { "resourceVersion": "7", "managedFields": entries } });
-        let (former, status, ours) = (entry("manager", ""), entry("manager", "status"), entry(MANAGER, ""));
+    fn what_former_managers_own_becomes_ours() {
+        let entry = |manager: &str, operation: &str, subresource: &str, fields: Value| {
+            json!({ "manager": manager, "operation": operation, "apiVersion": "apps/v1", "time": "t", "fieldsType": "FieldsV1",
+                "subresource": subresource, "fieldsV1": { "f:spec": fields } })
+        };
+        let live = |entries: Value| json!({ "apiVersion": "apps/v1", "metadata": { "resourceVersion": "7", "managedFields": entries } });
+        let former = entry("manager", "Update", "", json!({ "f:replicas": {}, "f:template": { "f:spec": {} } }));
+        let status = entry("manager", "Update", "status", json!({}));
+        let ours = entry(MANAGER, "Apply", "", json!({ "f:template": { "f:metadata": {} } }));
+        let united =
+            entry(MANAGER, "Apply", "", json!({ "f:replicas": {}, "f:template": { "f:metadata": {}, "f:spec": {} } }));
+        let mut made = entry(MANAGER, "Apply", "", json!({ "f:replicas": {}, "f:template": { "f:spec": {} } }));
+        made.as_object_mut().unwrap().remove("subresource");
         for (entries, rest) in [
-            (json!([former, status, ours]), Some(json!([status, ours]))),
-            (json!([former]), Some(json!([{}]))),
+            (json!([former, status, ours]), Some(json!([status, united]))),
+            (json!([former]), Some(json!([made]))),
             (json!([ours, status]), None),
             (json!([]), None),
         ] {
