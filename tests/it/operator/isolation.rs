@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{RUNS, World, condition, in_memory, reason, settings};
+use super::world::{RUNS, World, condition, in_memory, reason};
 
 /// Waits until the workbench says that it is not isolated, and its app that it waits.
 async fn until_waiting(world: &World, app: &str) {

@@ -11,7 +11,6 @@
 mod adoption;
 mod desktops;
 mod faults;
-mod figures;
 mod isolation;
 mod leader;
 mod lifecycle;
