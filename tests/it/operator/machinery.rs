@@ -76,7 +76,7 @@ async fn settle(running: &Running) {
     let quiet = Duration::from_millis(300);
     for _ in 0..2000 {
         tokio::time::sleep(quiet).await;
-        if running.idle(quiet) {
+        if running.idle() {
             return;
         }
     }
@@ -132,7 +132,8 @@ async fn a_deleted_workbench_goes_with_all_it_had() {
     for kind in ["Workbench", "Deployment", "Service", "Job", "Pod", "NetworkPolicy"] {
         assert_eq!(world.cluster.list(kind, "workspace1"), Vec::<Value>::new());
     }
-    assert!(running.idle(Duration::from_secs(600)), "nothing is left to do");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(running.idle(), "nothing is left to do");
 }
 
 #[tokio::test(start_paused = true)]

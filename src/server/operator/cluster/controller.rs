@@ -80,7 +80,7 @@ impl Controller {
                 if pass.wrote {
                     self.queue.wake(key.clone());
                 }
-                self.queue.done(key);
+                self.queue.done(key, pass.told);
             }
             Err(fault) => self.failed(key, &fault).await,
         }
@@ -155,6 +155,7 @@ impl Controller {
         if changed {
             let json = |status: &Option<S>| serde_json::to_value(status).unwrap_or_default();
             let uid = metadata.uid.as_deref().unwrap_or_default();
+            pass.told = true;
             self.write_status(key, &status::body(uid, &json(&before), &json(&plan.status))).await?;
         }
         // What a pass that changes nothing has to say was said by the one that did.

@@ -17,6 +17,8 @@ use tokio::{
 pub struct Pace {
     /// After a wake-up, for others to join it: a burst of changes becomes one pass.
     pub debounce: Duration,
+    /// After work that told people something: what changes within this time is told at once, not bit by bit.
+    pub rest: Duration,
     /// After the first failure; it doubles with each.
     pub first: Duration,
     /// The longest wait after a failure.
@@ -29,6 +31,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             debounce: Duration::from_millis(50),
+            rest: Duration::from_secs(1),
             first: Duration::from_millis(200),
             longest: Duration::from_secs(300),
             woken: Duration::from_secs(1),
@@ -52,13 +55,20 @@ struct State<K> {
     /// Keys at work, and whether they were woken meanwhile.
     working: HashMap<K, bool>,
     failures: HashMap<K, u32>,
+    /// Until when keys rest.
+    resting: HashMap<K, Instant>,
 }
 
 impl<K: Clone + Ord + Hash> Queue<K> {
     /// An empty queue.
     pub fn new(pace: Pace) -> Self {
-        let state =
-            State { waiting: BTreeSet::new(), due: HashMap::new(), working: HashMap::new(), failures: HashMap::new() };
+        let state = State {
+            waiting: BTreeSet::new(),
+            due: HashMap::new(),
+            working: HashMap::new(),
+            failures: HashMap::new(),
+            resting: HashMap::new(),
+        };
         Self { state: Mutex::new(state), changed: Notify::new(), pace }
     }
 
@@ -68,7 +78,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         if let Some(woken) = state.working.get_mut(&key) {
             *woken = true;
         } else {
-            state.schedule(key, Instant::now() + self.pace.debounce);
+            state.schedule_soon(key, self.pace.debounce);
             drop(state);
             self.changed.notify_one();
         }
@@ -96,12 +106,15 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         }
     }
 
-    /// The work on this key went well.
-    pub fn done(&self, key: &K) {
+    /// The work on this key went well; it may rest if people were told something.
+    pub fn done(&self, key: &K, rests: bool) {
         let mut state = self.lock();
         state.failures.remove(key);
+        if rests {
+            state.resting.insert(key.clone(), Instant::now() + self.pace.rest);
+        }
         if state.working.remove(key) == Some(true) {
-            state.schedule(key.clone(), Instant::now() + self.pace.debounce);
+            state.schedule_soon(key.clone(), self.pace.debounce);
         }
         drop(state);
         self.changed.notify_one();
@@ -130,6 +143,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         state.waiting.clear();
         state.due.clear();
         state.failures.clear();
+        state.resting.clear();
     }
 
     /// How many keys wait or are worked on.
@@ -138,11 +152,9 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         state.due.len() + state.working.len()
     }
 
-    /// Whether nothing is due within this time, nothing is worked on and nothing failed.
-    pub fn idle(&self, within: Duration) -> bool {
-        let state = self.lock();
-        let first = state.waiting.first().map(|(at, _)| *at);
-        state.working.is_empty() && state.failures.is_empty() && first.is_none_or(|at| at > Instant::now() + within)
+    /// Whether nothing waits and nothing is worked on.
+    pub fn idle(&self) -> bool {
+        self.depth() == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
@@ -151,6 +163,13 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 }
 
 impl<K: Clone + Ord + Hash> State<K> {
+    /// After this time, or when it has rested.
+    fn schedule_soon(&mut self, key: K, debounce: Duration) {
+        let soon = Instant::now() + debounce;
+        let rested = self.resting.get(&key).copied().unwrap_or(soon);
+        self.schedule(key, rested.max(soon));
+    }
+
     /// Keeps the earlier time.
     fn schedule(&mut self, key: K, at: Instant) {
         if let Some(&known) = self.due.get(&key) {
@@ -169,6 +188,7 @@ impl<K: Clone + Ord + Hash> State<K> {
         }
         let (_, key) = self.waiting.pop_first()?;
         self.due.remove(&key);
+        self.resting.remove(&key);
         self.working.insert(key.clone(), false);
         Some(key)
     }
@@ -203,7 +223,7 @@ mod tests {
         let start = Instant::now();
         assert_eq!(queue.next().await, "a");
         assert!(start.elapsed() <= Duration::from_millis(45));
-        queue.done(&"a");
+        queue.done(&"a", false);
         assert!(timeout(Duration::from_secs(3600), queue.next()).await.is_err());
         assert_eq!(queue.depth(), 0);
     }
@@ -218,8 +238,8 @@ mod tests {
         queue.wake("b");
         assert_eq!(queue.next().await, "b");
         assert!(timeout(Duration::from_secs(10), queue.next()).await.is_err());
-        queue.done(&"b");
-        queue.done(&"a");
+        queue.done(&"b", false);
+        queue.done(&"a", false);
         assert_eq!(timeout(Duration::from_secs(10), queue.next()).await, Ok("a"));
     }
 
@@ -230,7 +250,7 @@ mod tests {
         queue.next().await;
         for (failures, seconds) in [(1, 0.2), (2, 0.4), (3, 0.8), (4, 1.6)] {
             assert_eq!(queue.failed(&"a"), (failures, Duration::from_secs_f64(seconds)));
-            assert!(!queue.idle(Duration::ZERO));
+            assert!(!queue.idle());
             assert_eq!(wait(&queue).await.as_millis() / 10, Duration::from_secs_f64(seconds).as_millis() / 10);
         }
         for _ in 0..40 {
@@ -238,7 +258,7 @@ mod tests {
             assert!(longest <= Duration::from_secs(300));
             queue.next().await;
         }
-        queue.done(&"a");
+        queue.done(&"a", false);
         queue.wake("a");
         queue.next().await;
         assert_eq!(queue.failed(&"a").0, 1);
@@ -260,13 +280,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_told_people_something_rests() {
+        let queue = queue();
+        queue.wake("a");
+        queue.next().await;
+        queue.wake("a");
+        queue.done(&"a", true);
+        queue.wake("a");
+        assert!(wait(&queue).await >= Duration::from_millis(990));
+        queue.done(&"a", true);
+        advance(Duration::from_secs(2)).await;
+        queue.wake("a");
+        assert!(wait(&queue).await <= Duration::from_millis(60), "it has rested");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn many_workers_share_the_work() {
         let queue: Arc<Queue<u32>> = Arc::new(Queue::new(Pace::default()));
         let worker = |queue: Arc<Queue<u32>>| async move {
             let mut did = Vec::new();
             while let Ok(key) = timeout(Duration::from_secs(5), queue.next()).await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
-                queue.done(&key);
+                queue.done(&key, false);
                 did.push(key);
             }
             did

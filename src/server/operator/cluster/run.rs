@@ -157,9 +157,9 @@ impl Running {
         self.health.leading()
     }
 
-    /// Whether it is ready, nothing failed, nothing is worked on, and nothing is due within this time.
-    pub fn idle(&self, within: Duration) -> bool {
-        self.ready() && self.queue.idle(within)
+    /// Whether it is ready and has nothing to do until something changes or an alarm rings.
+    pub fn idle(&self) -> bool {
+        self.ready() && self.queue.idle()
     }
 
     /// Waits until a part of it has ended that never ends by itself, which is a bug. The process should end, too.
@@ -244,7 +244,7 @@ async fn work(controller: Arc<Controller>, mut active: watch::Receiver<bool>, mu
         let panicked = tokio::select! {
             outcome = pass => outcome.is_err(),
             _ = active.wait_for(|&active| !active) => {
-                controller.queue.done(&key);
+                controller.queue.done(&key, false);
                 false
             }
         };

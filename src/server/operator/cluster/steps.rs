@@ -28,6 +28,8 @@ pub struct Pass {
     pub setback: Option<Fault>,
     /// Whether anything but the status was written.
     pub wrote: bool,
+    /// Whether the status was written.
+    pub told: bool,
 }
 
 /// What is next.
