@@ -1,6 +1,6 @@
 //! The CustomResourceDefinitions that the API server is told, made from the Rust types.
 //!
-//! The types and their attributes say nearly everything; [`tidy`] takes out what the derivation adds and the API must not
+//! The types and their attributes say nearly everything; `tidy` takes out what the derivation adds and the API must not
 //! have: `nullable`, titles, formats of integers (but of those that clients know), and what is said of `spec` as a whole.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{

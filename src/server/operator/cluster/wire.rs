@@ -19,7 +19,7 @@ pub trait HasMetadata {
     fn identity(&self) -> (Option<&str>, Option<&str>, Option<&str>);
 }
 
-/// An object on the wire, in the shape that [`kube::runtime::watcher`] asks for.
+/// An object on the wire, in the shape that [`kube::runtime::watcher()`] asks for.
 #[derive(Clone)]
 pub struct Wire<W> {
     meta: ObjectMeta,
