@@ -44,6 +44,8 @@ use tokio::time::Instant;
 const PER_NAMESPACE: usize = 20;
 /// How often it is looked whether everything runs.
 const LOOK: Duration = Duration::from_millis(100);
+/// After how many looks without work it counts as idle.
+const QUIET: u32 = 20;
 
 type Writes = BTreeMap<String, u64>;
 
@@ -91,8 +93,10 @@ async fn play_operator(url: &str) {
     let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
     let options = Options { leader_elect: false, ..Options::default() };
     let running = Operator::new(client, Settings::default(), options, Arc::new(SystemClock)).start();
-    while !running.idle(Duration::from_secs(2)) {
+    let mut quiet = 0;
+    while quiet < QUIET {
         tokio::time::sleep(LOOK).await;
+        quiet = if running.idle() { quiet + 1 } else { 0 };
     }
     say("idle");
     until_left().await;

@@ -30,14 +30,17 @@ pub async fn run(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>)
     let told = Told::listen()?;
     let metrics = Metrics::install(clock.now())?;
     let counting = tokio::spawn(metrics.clone().upkeep());
-    let operator = start(&config, clock, &*random).await?;
+    let mut operator = start(&config, clock, &*random).await?;
     let stop = CancellationToken::new();
     let pages = [
         serve(config.operator.health_probe_bind_address, cluster::router(operator.health()), &stop).await?,
         serve(config.operator.metrics_bind_address, metrics_page(metrics), &stop).await?,
     ];
     tracing::info!(target: "chorus", "the operator runs");
-    told.wait().await;
+    let broken = tokio::select! {
+        () = told.wait() => false,
+        () = operator.broken() => true,
+    };
     tracing::info!(target: "chorus", "stopping");
     operator.stop().await;
     stop.cancel();
@@ -46,7 +49,8 @@ pub async fn run(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>)
     }
     counting.abort();
     tracing::info!(target: "chorus", "stopped");
-    Ok(())
+    // whoever started the process starts it anew
+    if broken { Err(anyhow!("a part of the operator has ended, which is a bug: its log says which")) } else { Ok(()) }
 }
 
 /// Starts the operator.

@@ -5,7 +5,7 @@
 
 use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use secrecy::ExposeSecret as _;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -84,13 +84,17 @@ struct Given {
 /// When the server cannot start; the text says what to change.
 pub async fn run(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<()> {
     let told = Told::listen()?;
-    let server = Server::start_with(config, clock, random, Given::default(), announce).await?;
+    let mut server = Server::start_with(config, clock, random, Given::default(), announce).await?;
     tracing::info!(target: "chorus", http = %server.http, grpc = %server.grpc, engine = server.base.db.engine().name(), "ready");
-    told.wait().await;
+    let broken = tokio::select! {
+        () = told.wait() => false,
+        () = server.broken() => true,
+    };
     tracing::info!(target: "chorus", "stopping");
     server.stop().await;
     tracing::info!(target: "chorus", "stopped");
-    Ok(())
+    // whoever started the process starts it anew
+    if broken { Err(anyhow!("a part of the operator has ended, which is a bug: its log says which")) } else { Ok(()) }
 }
 
 /// SIGTERM and SIGINT, which tell a process to stop.
@@ -252,6 +256,14 @@ impl Server {
             metrics: counting,
             health: transports.health,
         })
+    }
+
+    /// Waits until a part has ended that never ends by itself.
+    async fn broken(&mut self) {
+        match &mut self.operator {
+            Some(operator) => operator.broken().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The address of the HTTP listener.
