@@ -12,7 +12,11 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{config_args::OperatorArgs, load, print, say, serve::install_tls};
+use super::{
+    config_args::OperatorArgs,
+    load, print, say,
+    serve::{install_tls, until_the_end},
+};
 use crate::server::{
     clock::{Clock as _, SystemClock},
     config::Config,
@@ -23,7 +27,6 @@ use crate::server::{
         settings::Settings,
     },
     random::SystemRandom,
-    telemetry::logs,
 };
 
 /// `chorus operator`
@@ -140,7 +143,9 @@ impl OperatorCommand {
     /// Runs the operator, or one of its tools.
     pub(super) fn run(self) -> Result<ExitCode> {
         match self.tool {
-            None => serve(&self.config),
+            None => until_the_end(&self.config, |config| {
+                operate::run(config, Arc::new(SystemClock), Arc::new(SystemRandom))
+            }),
             Some(Tool::Crds) => print(&manifests::crds()?),
             Some(Tool::Rbac(install)) => print(&manifests::rbac(&install.options()?)?),
             Some(Tool::Manifests(install)) if install.without_crds => print(&manifests::operator(&install.options()?)?),
@@ -150,15 +155,6 @@ impl OperatorCommand {
             Some(Tool::Adopt(adopt)) => adopt.run(),
         }
     }
-}
-
-fn serve(args: &OperatorArgs) -> Result<ExitCode> {
-    let config = load(args)?.config;
-    logs::start(config.log_format, &config.log_level)?;
-    install_tls()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(operate::run(config, Arc::new(SystemClock), Arc::new(SystemRandom)))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 impl Install {
