@@ -4,10 +4,9 @@
 //! decisions need and nothing else: what the operator may have written itself stays as compact JSON, and is parsed when it
 //! is compared.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, io::Read as _};
+use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Utc};
-use flate2::{Compress, Compression, FlushCompress, Status, read::DeflateDecoder};
 
 /// The kinds of objects that the operator writes beside its own resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,45 +95,19 @@ impl Default for Meta {
     }
 }
 
-/// An object as compact JSON, deflated: a third of the size for some microseconds.
+/// An object as compact JSON.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Body(Box<[u8]>);
-
-thread_local! {
-    /// Its tables are large, so they are used again.
-    static PACKER: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
-}
+pub struct Body(Box<str>);
 
 impl Body {
     /// Keeps this value.
     pub fn new(value: &serde_json::Value) -> Self {
-        Self(PACKER.with_borrow_mut(|packer| packed(packer, value.to_string().as_bytes())).into())
+        Self(value.to_string().into())
     }
 
     /// The value; null if it was none.
     pub fn value(&self) -> serde_json::Value {
-        let mut text = Vec::new();
-        match DeflateDecoder::new(&*self.0).read_to_end(&mut text) {
-            Ok(_) => serde_json::from_slice(&text).unwrap_or_default(),
-            Err(_) => serde_json::Value::Null,
-        }
-    }
-}
-
-fn packed(packer: &mut Compress, mut text: &[u8]) -> Vec<u8> {
-    packer.reset();
-    let mut packed = Vec::with_capacity(text.len() / 2 + 64);
-    loop {
-        let before = packer.total_in();
-        let status = packer.compress_vec(text, &mut packed, FlushCompress::Finish);
-        let taken = usize::try_from(packer.total_in() - before).unwrap_or_default();
-        text = text.get(taken..).unwrap_or_default();
-        match status {
-            Ok(Status::StreamEnd) => return packed,
-            Ok(Status::Ok | Status::BufError) => packed.reserve(packed.capacity()),
-            // no value, then: what is wanted is applied anew
-            Err(_) => return Vec::new(),
-        }
+        serde_json::from_str(&self.0).unwrap_or_default()
     }
 }
 
@@ -254,22 +227,4 @@ pub enum ContainerState {
         /// Why, for people; may be empty.
         message: String,
     },
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[test]
-    fn a_body_gives_back_what_it_keeps() {
-        let noise: String =
-            (0..20_000_u32).map(|n| char::from(b' ' + (n.wrapping_mul(2_654_435_761) >> 25) as u8 % 90)).collect();
-        for value in [json!({}), Value::Null, json!({ "spec": { "a": vec!["b"; 500] } }), json!(noise), json!("")] {
-            assert_eq!(Body::new(&value).value(), value);
-            assert_eq!(Body::new(&value), Body::new(&value));
-        }
-        assert!(Body::new(&json!(vec!["chorus"; 1000])).0.len() < 200);
-    }
 }
