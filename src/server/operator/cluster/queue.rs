@@ -17,7 +17,8 @@ use tokio::{
 pub struct Pace {
     /// After a wake-up, for others to join it: a burst of changes becomes one pass.
     pub debounce: Duration,
-    /// After work that told people something: what changes within this time is told at once, not bit by bit.
+    /// After work that told people something: what changes within this time is told at once, not bit by bit. It doubles,
+    /// up to four times this, while that goes on.
     pub rest: Duration,
     /// After the first failure; it doubles with each.
     pub first: Duration,
@@ -52,12 +53,22 @@ struct State<K> {
     /// In the order of their time.
     waiting: BTreeSet<(Instant, K)>,
     due: HashMap<K, Instant>,
-    /// Keys at work, and whether they were woken meanwhile.
-    working: HashMap<K, bool>,
+    /// Keys at work, and how they were woken meanwhile.
+    working: HashMap<K, Option<Haste>>,
     failures: HashMap<K, u32>,
-    /// Until when keys rest.
-    resting: HashMap<K, Instant>,
+    /// Until when keys rest, and how long that was.
+    resting: HashMap<K, (Instant, Duration)>,
 }
+
+/// Whether a key that was woken may rest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Haste {
+    Rests,
+    Hurries,
+}
+
+/// How many keys may be known to have rested before those that did so long ago are forgotten.
+const RESTED: usize = 1024;
 
 impl<K: Clone + Ord + Hash> Queue<K> {
     /// An empty queue.
@@ -74,11 +85,20 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
     /// Something about this key changed.
     pub fn wake(&self, key: K) {
+        self.add(key, Haste::Rests);
+    }
+
+    /// Somebody asked something of this key: it does not rest.
+    pub fn hurry(&self, key: K) {
+        self.add(key, Haste::Hurries);
+    }
+
+    fn add(&self, key: K, haste: Haste) {
         let mut state = self.lock();
         if let Some(woken) = state.working.get_mut(&key) {
-            *woken = true;
+            *woken = (*woken).max(Some(haste));
         } else {
-            state.schedule_soon(key, self.pace.debounce);
+            state.schedule_soon(key, self.pace.debounce, haste);
             drop(state);
             self.changed.notify_one();
         }
@@ -111,10 +131,10 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let mut state = self.lock();
         state.failures.remove(key);
         if rests {
-            state.resting.insert(key.clone(), Instant::now() + self.pace.rest);
+            state.rest(key, self.pace.rest);
         }
-        if state.working.remove(key) == Some(true) {
-            state.schedule_soon(key.clone(), self.pace.debounce);
+        if let Some(haste) = state.working.remove(key).flatten() {
+            state.schedule_soon(key.clone(), self.pace.debounce, haste);
         }
         drop(state);
         self.changed.notify_one();
@@ -128,7 +148,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let failures = *failures;
         let doubled = self.pace.first.saturating_mul(1 << (failures - 1).min(20));
         let mut wait = doubled.min(self.pace.longest);
-        if state.working.remove(key) == Some(true) {
+        if state.working.remove(key).flatten().is_some() {
             wait = wait.min(self.pace.woken);
         }
         state.schedule(key.clone(), Instant::now() + wait);
@@ -164,10 +184,21 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
 impl<K: Clone + Ord + Hash> State<K> {
     /// After this time, or when it has rested.
-    fn schedule_soon(&mut self, key: K, debounce: Duration) {
+    fn schedule_soon(&mut self, key: K, debounce: Duration, haste: Haste) {
         let soon = Instant::now() + debounce;
-        let rested = self.resting.get(&key).copied().unwrap_or(soon);
+        let rested = self.resting.get(&key).filter(|_| haste == Haste::Rests).map_or(soon, |(until, _)| *until);
         self.schedule(key, rested.max(soon));
+    }
+
+    /// Rests for a while, for longer if it rested just now.
+    fn rest(&mut self, key: &K, rest: Duration) {
+        let now = Instant::now();
+        if self.resting.len() >= RESTED {
+            self.resting.retain(|_, (until, rested)| now < *until + *rested * 4);
+        }
+        let before = self.resting.get(key).filter(|(until, rested)| now < *until + *rested * 4);
+        let rest = before.map_or(rest, |(_, rested)| (*rested * 2).min(rest * 4));
+        self.resting.insert(key.clone(), (now + rest, rest));
     }
 
     /// Keeps the earlier time.
@@ -188,8 +219,7 @@ impl<K: Clone + Ord + Hash> State<K> {
         }
         let (_, key) = self.waiting.pop_first()?;
         self.due.remove(&key);
-        self.resting.remove(&key);
-        self.working.insert(key.clone(), false);
+        self.working.insert(key.clone(), None);
         Some(key)
     }
 }
@@ -284,14 +314,26 @@ mod tests {
         let queue = queue();
         queue.wake("a");
         queue.next().await;
-        queue.wake("a");
+        for seconds in [1, 2, 4, 4] {
+            queue.wake("a");
+            queue.done(&"a", true);
+            queue.wake("a");
+            assert_eq!(wait(&queue).await.as_millis().div_ceil(1000), seconds);
+        }
         queue.done(&"a", true);
         queue.wake("a");
-        assert!(wait(&queue).await >= Duration::from_millis(990));
+        queue.hurry("a");
+        assert!(wait(&queue).await <= Duration::from_millis(60), "somebody asked");
+        queue.hurry("a");
         queue.done(&"a", true);
-        advance(Duration::from_secs(2)).await;
+        assert!(wait(&queue).await <= Duration::from_millis(60), "meanwhile");
+        queue.done(&"a", true);
+        advance(Duration::from_secs(30)).await;
         queue.wake("a");
         assert!(wait(&queue).await <= Duration::from_millis(60), "it has rested");
+        queue.wake("a");
+        queue.done(&"a", true);
+        assert!(wait(&queue).await <= Duration::from_millis(1000), "and begins anew");
     }
 
     #[tokio::test(start_paused = true)]

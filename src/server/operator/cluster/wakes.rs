@@ -30,9 +30,21 @@ impl Caches {
         }
     }
 
+    fn hurry(&self, key: Key, asker: Option<&Key>) {
+        if Some(&key) != asker {
+            self.queue.hurry(key);
+        }
+    }
+
     pub(super) fn workbench_changed(&self, change: &Change<Workbench>, asker: Option<&Key>) {
-        if let Some(workbench) = change.either() {
-            self.wake(Key::of(Resource::Workbench, workbench), asker);
+        let Some(key) = change.either().map(|workbench| Key::of(Resource::Workbench, workbench)) else { return };
+        let asked =
+            |workbench: &Workbench| (workbench.metadata.generation, workbench.metadata.deletion_timestamp.clone());
+        // The echo of a status may come before the answer to it. What somebody asks for does not wait for what is told.
+        if change.before.as_deref().map(asked) == change.after.as_deref().map(asked) {
+            self.wake(key, asker);
+        } else {
+            self.hurry(key, asker);
         }
     }
 
