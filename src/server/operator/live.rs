@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 /// The kinds of objects that the operator writes beside its own resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +49,7 @@ impl Kind {
 }
 
 /// A child as it is in the cluster. `S` is what its status says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Child<S> {
     /// `metadata`, as far as decisions need it.
     pub meta: Meta,
@@ -60,7 +61,7 @@ pub struct Child<S> {
 }
 
 /// The metadata of an object, as far as decisions need it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// Its name.
     pub name: String,
@@ -96,7 +97,7 @@ impl Default for Meta {
 }
 
 /// An object as compact JSON.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body(Box<str>);
 
 impl Body {
@@ -119,7 +120,7 @@ impl fmt::Debug for Body {
 }
 
 /// The status of a Deployment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentStatus {
     /// The annotation `deployment.kubernetes.io/revision`, if it is a number.
     pub revision: Option<i64>,
@@ -132,7 +133,7 @@ pub struct DeploymentStatus {
 }
 
 /// A condition of a foreign object.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenCondition {
     /// Its type.
     pub kind: String,
@@ -145,7 +146,7 @@ pub struct SeenCondition {
 }
 
 /// The status of a Job.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobStatus {
     /// Pods that run or are pending, without those that are ending.
     pub active: i32,
@@ -162,14 +163,14 @@ pub struct JobStatus {
 }
 
 /// The status of a volume or claim.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeStatus {
     /// `Pending`, `Available`, `Bound`, `Released`, `Failed`, `Lost`; empty when it has none yet.
     pub phase: String,
 }
 
 /// A pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// Metadata.
     pub meta: Meta,
@@ -188,7 +189,7 @@ pub struct Pod {
 }
 
 /// A container of a pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// Its name.
     pub name: String,
@@ -201,7 +202,7 @@ pub struct Container {
 }
 
 /// What a container does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerState {
     /// Nothing is said.
     #[default]

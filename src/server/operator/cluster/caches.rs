@@ -23,7 +23,8 @@ use super::{
     },
     project::{Kinds, Named, Remembered, Secret},
     queue::Queue,
-    store::{Change, Shared, Text},
+    shared::Shared,
+    store::{Change, Text},
 };
 
 /// The kinds that are reconciled.
@@ -202,7 +203,7 @@ impl Caches {
         Facts {
             settings,
             network: self.enforcement(&key.namespace),
-            drivers: self.drivers.map(|driver| driver.key().1.to_owned()).into_iter().collect(),
+            drivers: self.drivers.keys().into_iter().map(|(_, name)| name.to_string()).collect(),
             juicefs: secret(&self.juicefs, &juicefs.namespace, &juicefs.name, &["name"]),
             nfs: secret(&self.nfs, &nfs.namespace, &nfs.name, &["server", "share"]),
             licences: licences.and_then(|mut values| values.remove(LICENCES)),
@@ -284,11 +285,7 @@ impl Caches {
 
     /// How many workbenches there are in each state, for metrics.
     pub fn states(&self) -> BTreeMap<&'static str, usize> {
-        let mut states = BTreeMap::new();
-        for state in self.workbenches.map(|workbench| state(workbench)) {
-            *states.entry(state).or_default() += 1;
-        }
-        states
+        self.workbenches.states()
     }
 
     /// Whether the policy of a namespace is in force. Workbenches ask for it in every pass, so it is kept until the
@@ -349,23 +346,6 @@ pub(super) fn is_claim(namespace: &str, name: &str) -> bool {
 
 fn parse<T: Remembered>(kind: Kinds, text: &str) -> Option<(T, Option<String>)> {
     T::project(kind, serde_json::from_str(text).ok()?)
-}
-
-/// The state of a workbench in one word.
-fn state(workbench: &Workbench) -> &'static str {
-    use super::super::api::workbench::DeploymentHealth::{Failed, Progressing, Running};
-    if workbench.metadata.deletion_timestamp.is_some() {
-        return "Deleting";
-    }
-    if workbench.spec.suspended == Some(true) {
-        return "Suspended";
-    }
-    match workbench.status.as_ref().map(|status| status.server_deployment.status) {
-        Some(Running) => "Running",
-        Some(Progressing) => "Progressing",
-        Some(Failed) => "Failed",
-        None => "New",
-    }
 }
 
 /// A label of an object.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -28,7 +28,7 @@ const POD_LABELS: [&str; 5] =
 const MESSAGE: usize = 512;
 
 /// Something that the caches remember.
-pub trait Remembered: Sized + PartialEq + Send + Sync + 'static {
+pub trait Remembered: Serialize + DeserializeOwned + PartialEq + Send + Sync + 'static {
     /// How it is read.
     type Wire: DeserializeOwned + HasMetadata + Clone + Send + 'static;
 
@@ -39,6 +39,10 @@ pub trait Remembered: Sized + PartialEq + Send + Sync + 'static {
     fn key(&self) -> (&str, &str);
     /// Its resource version.
     fn version(&self) -> &str;
+    /// Its state in one word, for figures.
+    fn state(&self) -> &'static str {
+        ""
+    }
     /// Whether nothing changed that decisions need.
     fn same(&self, other: &Self) -> bool;
 }
@@ -79,7 +83,7 @@ impl<S: Status> Remembered for Child<S> {
 }
 
 /// The status of a child.
-pub trait Status: Sized + PartialEq + Send + Sync + 'static {
+pub trait Status: Serialize + DeserializeOwned + PartialEq + Send + Sync + 'static {
     /// How it is read.
     type Wire: DeserializeOwned + Clone + Send + 'static;
 
@@ -190,7 +194,7 @@ impl Remembered for Pod {
 }
 
 /// A Secret that volumes or apps need, or a driver: its name, and for a Secret its values.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     namespace: String,
     name: String,
@@ -200,7 +204,7 @@ pub struct Named {
 }
 
 /// A Secret.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret(pub Named);
 
 impl Remembered for Named {
@@ -262,8 +266,29 @@ impl Remembered for Workbench {
         self.metadata.resource_version.as_deref().unwrap_or_default()
     }
 
+    fn state(&self) -> &'static str {
+        state_of(self)
+    }
+
     fn same(&self, other: &Self) -> bool {
         same_object(&self.metadata, &other.metadata) && self.spec == other.spec && self.status == other.status
+    }
+}
+
+/// The state of a workbench in one word.
+fn state_of(workbench: &Workbench) -> &'static str {
+    use super::super::api::workbench::DeploymentHealth::{Failed, Progressing, Running};
+    if workbench.metadata.deletion_timestamp.is_some() {
+        return "Deleting";
+    }
+    if workbench.spec.suspended == Some(true) {
+        return "Suspended";
+    }
+    match workbench.status.as_ref().map(|status| status.server_deployment.status) {
+        Some(Running) => "Running",
+        Some(Progressing) => "Progressing",
+        Some(Failed) => "Failed",
+        None => "New",
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! Objects come from two sides: the watch, and the responses to our own writes. The newer resource version wins, so a pass
 //! sees its own writes, and neither an old event nor an old response takes anything back.
+//!
+//! There are many, and few are looked at at a time: they are kept packed ([`super::dictionary`]), and unpacked for who asks.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    marker::PhantomData,
+    sync::Arc,
 };
 
-use super::project::Remembered;
+use super::{dictionary::Dictionary, project::Remembered};
 
 /// Text that is kept in many places.
 pub type Text = Arc<str>;
@@ -19,7 +22,9 @@ pub type Key = (Text, Text);
 /// What is remembered of a kind.
 #[derive(Debug)]
 pub struct Store<T> {
-    objects: HashMap<Key, Entry<T>>,
+    objects: HashMap<Key, Entry>,
+    dictionary: Dictionary,
+    kind: PhantomData<fn() -> T>,
     /// Names, in order. There are as many of these lists as workbenches, so they are small.
     namespaces: HashMap<Text, Vec<Text>>,
     groups: HashMap<Key, Vec<Text>>,
@@ -40,9 +45,11 @@ struct Listing {
 }
 
 #[derive(Debug)]
-struct Entry<T> {
-    object: Arc<T>,
+struct Entry {
+    version: u64,
+    packed: Box<[u8]>,
     group: Option<Text>,
+    state: &'static str,
 }
 
 /// What a delivery changed.
@@ -58,72 +65,12 @@ pub struct Change<T> {
     pub left: Option<Text>,
 }
 
-/// A store that many share. A lock ends before a call returns, so that nobody ever holds two: a thread that reads twice
-/// while another waits to write would wait for itself.
-#[derive(Debug)]
-pub struct Shared<T>(RwLock<Store<T>>);
-
-impl<T> Default for Shared<T> {
-    fn default() -> Self {
-        Self(RwLock::default())
-    }
-}
-
-impl<T: Remembered> Shared<T> {
-    /// Whether a whole list was read.
-    pub fn synced(&self) -> bool {
-        self.read().synced()
-    }
-
-    /// How many objects there are.
-    pub fn len(&self) -> usize {
-        self.read().len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.read().is_empty()
-    }
-
-    /// One object.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
-        self.read().get(namespace, name)
-    }
-
-    /// The objects of a workbench, by name.
-    pub fn of(&self, namespace: &str, workbench: &str) -> Vec<Arc<T>> {
-        self.read().of(namespace, workbench)
-    }
-
-    /// The objects of a namespace, by name.
-    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
-        self.read().in_namespace(namespace)
-    }
-
-    /// The names of the objects of a namespace.
-    pub fn names(&self, namespace: &str) -> Vec<Text> {
-        self.read().names(namespace)
-    }
-
-    /// What this says of all objects, in no order.
-    pub fn map<R>(&self, say: impl FnMut(&Arc<T>) -> R) -> Vec<R> {
-        self.read().all().map(say).collect()
-    }
-
-    /// Changes the store. Whoever panicked before left it as it was.
-    pub fn change<R>(&self, change: impl FnOnce(&mut Store<T>) -> R) -> R {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Store<T>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl<T> Default for Store<T> {
     fn default() -> Self {
         Self {
             objects: HashMap::new(),
+            dictionary: Dictionary::default(),
+            kind: PhantomData,
             namespaces: HashMap::new(),
             groups: HashMap::new(),
             listing: None,
@@ -151,7 +98,7 @@ impl<T: Remembered> Store<T> {
 
     /// One object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
-        self.objects.get(&(namespace.into(), name.into())).map(|entry| Arc::clone(&entry.object))
+        self.objects.get(&(namespace.into(), name.into())).and_then(|entry| self.unpack(entry))
     }
 
     /// The objects of a namespace, by name.
@@ -171,9 +118,14 @@ impl<T: Remembered> Store<T> {
         self.pick(&group.0, self.groups.get(&group))
     }
 
-    /// All objects, in no order.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<T>> {
-        self.objects.values().map(|entry| &entry.object)
+    /// Namespaces and names of all objects, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.objects.keys()
+    }
+
+    /// The states of all objects ([`Remembered::state`]), in no order.
+    pub fn states(&self) -> impl Iterator<Item = &'static str> {
+        self.objects.values().map(|entry| entry.state)
     }
 
     /// A list begins.
@@ -185,9 +137,8 @@ impl<T: Remembered> Store<T> {
     pub fn complete(&mut self) -> Vec<Change<T>> {
         self.synced = true;
         let Some(listing) = self.listing.take() else { return Vec::new() };
-        let newer =
-            |key: &Key, entry: &Entry<T>| listing.fed.contains(key) && number(entry.object.version()) > self.watched;
-        let stays = |key: &Key, entry: &Entry<T>| listing.held.contains(key) || newer(key, entry);
+        let newer = |key: &Key, entry: &Entry| listing.fed.contains(key) && entry.version > self.watched;
+        let stays = |key: &Key, entry: &Entry| listing.held.contains(key) || newer(key, entry);
         let gone = self.objects.iter().filter(|(key, entry)| !stays(key, entry));
         let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
         gone.into_iter().filter_map(|key| self.take(&key)).collect()
@@ -208,7 +159,7 @@ impl<T: Remembered> Store<T> {
         let version = number(version);
         self.watched = self.watched.max(version);
         let key: Key = (namespace.into(), name.into());
-        if self.objects.get(&key).is_some_and(|entry| number(entry.object.version()) > version) {
+        if self.objects.get(&key).is_some_and(|entry| entry.version > version) {
             return None;
         }
         self.take(&key)
@@ -239,7 +190,7 @@ impl<T: Remembered> Store<T> {
 
     fn pick(&self, namespace: &Text, names: Option<&Vec<Text>>) -> Vec<Arc<T>> {
         let find = |name: &Text| self.objects.get(&(Arc::clone(namespace), Arc::clone(name)));
-        names.into_iter().flatten().filter_map(find).map(|entry| Arc::clone(&entry.object)).collect()
+        names.into_iter().flatten().filter_map(find).filter_map(|entry| self.unpack(entry)).collect()
     }
 
     fn put(&mut self, object: T, group: Option<String>) -> Option<Change<T>> {
@@ -251,11 +202,12 @@ impl<T: Remembered> Store<T> {
                 (namespace.unwrap_or_else(|| object.key().0.into()), name.into())
             }
         };
-        let before = self.objects.get(&key).map(|entry| Arc::clone(&entry.object));
+        let known = self.objects.get(&key);
         let version = number(object.version());
-        if before.as_ref().is_some_and(|before| version != 0 && number(before.version()) >= version) {
+        if known.is_some_and(|known| version != 0 && known.version >= version) {
             return None;
         }
+        let before = known.and_then(|known| self.unpack(known));
         let group = group.map(Text::from);
         let moved = self.objects.get(&key).is_some_and(|entry| entry.group != group);
         let left = moved.then(|| self.take(&key)).flatten().and_then(|taken| taken.group);
@@ -263,9 +215,9 @@ impl<T: Remembered> Store<T> {
         if let Some(group) = &group {
             insert(self.groups.entry((Arc::clone(&key.0), Arc::clone(group))).or_default(), &key.1);
         }
-        let object = Arc::new(object);
-        self.objects.insert(key, Entry { object: Arc::clone(&object), group: group.clone() });
-        Some(Change { before, after: Some(object), group, left })
+        let packed = self.dictionary.pack(&serde_json::to_string(&object).unwrap_or_default());
+        self.objects.insert(key, Entry { version, packed, group: group.clone(), state: object.state() });
+        Some(Change { before, after: Some(Arc::new(object)), group, left })
     }
 
     fn take(&mut self, key: &Key) -> Option<Change<T>> {
@@ -274,7 +226,11 @@ impl<T: Remembered> Store<T> {
         if let Some(group) = &entry.group {
             remove(&mut self.groups, &(Arc::clone(&key.0), Arc::clone(group)), &key.1);
         }
-        Some(Change { before: Some(entry.object), after: None, group: entry.group, left: None })
+        Some(Change { before: self.unpack(&entry), after: None, group: entry.group, left: None })
+    }
+
+    fn unpack(&self, entry: &Entry) -> Option<Arc<T>> {
+        serde_json::from_str(&self.dictionary.unpack(&entry.packed)).ok().map(Arc::new)
     }
 }
 
@@ -323,11 +279,11 @@ fn number(version: &str) -> u64 {
 mod tests {
     use super::*;
 
-    #[derive(Debug, Clone, PartialEq)]
+    #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
     struct Thing {
-        name: &'static str,
+        name: String,
         version: String,
-        text: &'static str,
+        text: String,
     }
 
     impl Remembered for Thing {
@@ -338,7 +294,7 @@ mod tests {
         }
 
         fn key(&self) -> (&str, &str) {
-            ("ns", self.name)
+            ("ns", &self.name)
         }
 
         fn version(&self) -> &str {
@@ -351,11 +307,11 @@ mod tests {
     }
 
     fn thing(name: &'static str, version: u64, text: &'static str) -> (Thing, Option<String>) {
-        (Thing { name, version: version.to_string(), text }, Some(text.to_owned()))
+        (Thing { name: name.to_owned(), version: version.to_string(), text: text.to_owned() }, Some(text.to_owned()))
     }
 
-    fn text(store: &Store<Thing>, name: &str) -> Option<&'static str> {
-        store.get("ns", name).map(|thing| thing.text)
+    fn text(store: &Store<Thing>, name: &str) -> Option<String> {
+        store.get("ns", name).map(|thing| thing.text.clone())
     }
 
     #[test]
@@ -367,7 +323,7 @@ mod tests {
         assert!(store.deliver(thing("a", 7, "late event")).is_none());
         assert!(store.deliver(thing("a", 8, "answer")).is_none(), "its own echo");
         assert!(!store.deliver(thing("a", 9, "answer")).unwrap().matters(), "nothing that counts");
-        assert_eq!(text(&store, "a"), Some("answer"));
+        assert_eq!(text(&store, "a").as_deref(), Some("answer"));
     }
 
     #[test]
@@ -379,7 +335,7 @@ mod tests {
         assert_eq!(text(&store, "a"), None);
         assert!(store.feed(thing("a", 10, "made anew")).is_some());
         assert!(store.gone("ns", "a", "9").is_none(), "that was the one before");
-        assert_eq!(text(&store, "a"), Some("made anew"));
+        assert_eq!(text(&store, "a").as_deref(), Some("made anew"));
     }
 
     #[test]
@@ -394,7 +350,8 @@ mod tests {
         store.deliver(thing("a", 6, "y"));
         store.deliver(thing("b", 5, "x"));
         store.feed(thing("d", 7, "just made"));
-        let mut gone: Vec<_> = store.complete().iter().map(|change| change.before.as_ref().unwrap().name).collect();
+        let mut gone: Vec<_> =
+            store.complete().iter().map(|change| change.before.as_ref().unwrap().name.clone()).collect();
         gone.sort_unstable();
         assert_eq!(gone, ["c", "e"]);
         assert!(store.synced());
@@ -407,12 +364,17 @@ mod tests {
         store.deliver(thing("a", 1, "one"));
         store.deliver(thing("b", 2, "one"));
         store.deliver(thing("c", 3, "two"));
-        let of = |store: &Store<Thing>, group| store.of("ns", group).iter().map(|thing| thing.name).collect::<Vec<_>>();
+        let of = |store: &Store<Thing>, group| {
+            store.of("ns", group).iter().map(|thing| thing.name.clone()).collect::<Vec<_>>()
+        };
         assert_eq!(of(&store, "one"), ["a", "b"]);
         store.deliver(thing("a", 4, "two"));
-        assert_eq!((of(&store, "one"), of(&store, "two")), (vec!["b"], vec!["a", "c"]));
+        assert_eq!(
+            (of(&store, "one"), of(&store, "two")),
+            (vec!["b".to_owned()], vec!["a".to_owned(), "c".to_owned()])
+        );
         store.gone("ns", "b", "5");
-        assert_eq!(of(&store, "one"), Vec::<&str>::new());
+        assert_eq!(of(&store, "one"), Vec::<String>::new());
         assert_eq!(store.in_namespace("ns").len(), 2);
         assert_eq!(store.in_namespace("other").len(), 0);
         store.clear();

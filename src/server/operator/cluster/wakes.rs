@@ -13,14 +13,14 @@ use super::{
     },
     caches::{Caches, Key, Resource, namespace_of_volume},
     project::{Named, Remembered, Secret, Status},
-    store::{Change, Text},
+    store::{self, Change, Text},
 };
 
 impl Caches {
     /// Wakes everything.
     pub fn wake_all(&self) {
-        let keys: Vec<Key> = self.workspaces.map(|object| Key::of(Resource::Workspace, &**object));
-        keys.into_iter().for_each(|key| self.queue.wake(key));
+        let keys = keys(Resource::Workspace, self.workspaces.keys());
+        keys.for_each(|key| self.queue.wake(key));
         self.wake_all_workbenches();
     }
 
@@ -112,8 +112,8 @@ impl Caches {
 
     /// Cilium came or went: every policy is another one.
     pub(super) fn cilium_changed(&self) {
-        let keys: Vec<Key> = self.workspaces.map(|object| Key::of(Resource::Workspace, &**object));
-        let namespaces: BTreeSet<Text> = keys.into_iter().map(|key| key.namespace).collect();
+        let keys = keys(Resource::Workspace, self.workspaces.keys());
+        let namespaces: BTreeSet<Text> = keys.map(|key| key.namespace).collect();
         namespaces.iter().for_each(|namespace| self.network_changed(namespace, None));
     }
 
@@ -136,7 +136,11 @@ impl Caches {
     }
 
     fn wake_all_workbenches(&self) {
-        let keys: Vec<Key> = self.workbenches.map(|object| Key::of(Resource::Workbench, &**object));
-        keys.into_iter().for_each(|key| self.queue.wake(key));
+        let keys = keys(Resource::Workbench, self.workbenches.keys());
+        keys.for_each(|key| self.queue.wake(key));
     }
+}
+
+fn keys(resource: Resource, keys: Vec<store::Key>) -> impl Iterator<Item = Key> {
+    keys.into_iter().map(move |(namespace, name)| Key { resource, namespace, name })
 }

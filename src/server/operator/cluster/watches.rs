@@ -25,7 +25,8 @@ use super::{
     },
     caches::{Caches, Key, is_claim, namespace_of_volume},
     project::{Kinds, Remembered},
-    store::{Change, Shared, Store},
+    shared::Shared,
+    store::{Change, Store},
     telemetry,
     wire::Wire,
 };
