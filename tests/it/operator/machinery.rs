@@ -93,8 +93,7 @@ async fn a_workbench_comes_up_with_few_writes_and_then_none() {
         assert_eq!(world.app("w1", app)["status"], "Running", "{}", world.status("w1"));
     }
     let writes = world.cluster.writes();
-    let events = writes[&("create", "Event".to_owned())];
-    assert!(world.all_writes() - events <= 10, "{writes:?}");
+    assert!(world.all_writes() <= 6 + 2 * 3, "{writes:?}");
     world.cluster.forget_calls();
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(world.cluster.writes(), [].into());
@@ -363,7 +362,7 @@ async fn a_graceful_stop_finishes_what_is_under_way() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     running.stop().await;
-    assert!(world.status("w1")["observedGeneration"].is_number(), "the pass ended with its status");
+    assert!(world.cluster.get("Deployment", "workspace1", "w1-server").is_some(), "the pass did all its steps");
     let writes = world.all_writes();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(world.all_writes(), writes);

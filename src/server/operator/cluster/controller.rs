@@ -1,6 +1,10 @@
 //! One pass over one resource: what is seen, the plan, its steps, the status.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use kube::api::ObjectMeta;
@@ -46,6 +50,8 @@ pub struct Controller {
     pub clock: Arc<dyn Clock>,
     /// What was refused, so that it is not sent again in every pass.
     pub refusals: Refusals,
+    /// Whose status waits for the next pass.
+    pub postponed: Mutex<HashSet<Key>>,
 }
 
 /// Plans a resource; none if it is gone.
@@ -56,6 +62,8 @@ struct Round<S> {
     plan: Plan<S>,
     metadata: ObjectMeta,
     before: Option<S>,
+    /// How long the apps took that run for the first time now.
+    starts: Vec<Duration>,
 }
 
 impl Controller {
@@ -80,7 +88,7 @@ impl Controller {
                 if pass.wrote {
                     self.queue.wake(key.clone());
                 }
-                self.queue.done(key, pass.told);
+                self.queue.done(key, pass.rests);
             }
             Err(fault) => self.failed(key, &fault).await,
         }
@@ -127,6 +135,7 @@ impl Controller {
             let now = self.clock.now();
             let Some(round) = plan(self, key, pass, now) else {
                 self.alarms.set(key, None);
+                self.postpones(key, false);
                 return Ok(());
             };
             let subject = Subject {
@@ -150,14 +159,16 @@ impl Controller {
         round: Round<S>,
         pass: &mut Pass,
     ) -> Result<(), Fault> {
-        let Round { plan, metadata, before } = round;
+        let Round { plan, metadata, before, starts } = round;
         let changed = plan.status.is_some() && plan.status != before;
-        if changed {
+        let postponed = self.postpones(key, changed && pass.wrote);
+        if changed && !postponed {
             let json = |status: &Option<S>| serde_json::to_value(status).unwrap_or_default();
             let uid = metadata.uid.as_deref().unwrap_or_default();
-            pass.told = true;
             self.write_status(key, &status::body(uid, &json(&before), &json(&plan.status))).await?;
+            starts.into_iter().for_each(telemetry::app_started);
         }
+        pass.rests |= changed;
         // What a pass that changes nothing has to say was said by the one that did.
         if changed || pass.wrote {
             for notice in &plan.notices {
@@ -165,6 +176,16 @@ impl Controller {
             }
         }
         Ok(())
+    }
+
+    /// After steps the status waits for the next pass, which follows shortly and knows what came of them; but only once.
+    fn postpones(&self, key: &Key, may: bool) -> bool {
+        let mut postponed = self.postponed.lock().unwrap_or_else(PoisonError::into_inner);
+        if may && postponed.insert(key.clone()) {
+            return true;
+        }
+        postponed.remove(key);
+        false
     }
 
     async fn write_status(&self, key: &Key, body: &Value) -> Result<(), Fault> {
@@ -182,10 +203,8 @@ impl Controller {
         seen.absent.clone_from(&pass.absent);
         seen.refused.clone_from(&pass.refused);
         let plan = workbench::plan(&workbench, &seen, &self.caches.facts(key), now);
-        if let Some(status) = &plan.status {
-            tell_starts(&workbench, &seen, status, now);
-        }
-        Some(Round { plan, metadata: workbench.metadata.clone(), before: workbench.status.clone() })
+        let starts = plan.status.as_ref().map(|status| starts(&workbench, &seen, status, now)).unwrap_or_default();
+        Some(Round { plan, metadata: workbench.metadata.clone(), before: workbench.status.clone(), starts })
     }
 
     fn workspace(
@@ -198,21 +217,25 @@ impl Controller {
         let mut seen = self.caches.namespace(&key.namespace);
         seen.refused.clone_from(&pass.refused);
         let plan = workspace::plan(&workspace, &seen, &self.caches.settings, now);
-        Some(Round { plan, metadata: workspace.metadata.clone(), before: workspace.status.clone() })
+        Some(Round { plan, metadata: workspace.metadata.clone(), before: workspace.status.clone(), starts: Vec::new() })
     }
 }
 
-/// Measures how long the apps took that run for the first time now.
-fn tell_starts(workbench: &Workbench, seen: &workbench::Seen, status: &WorkbenchStatus, now: DateTime<Utc>) {
-    let health = |status: &WorkbenchStatus, app: &str| status.apps.get(app).map(|app| app.status);
-    let was = |app: &str| workbench.status.as_ref().and_then(|status| health(status, app));
-    let starts =
-        |app: &&String| health(status, app) == Some(AppHealth::Running) && was(app) != Some(AppHealth::Running);
-    for app in status.apps.keys().filter(starts) {
+/// How long the apps took that run for the first time now.
+fn starts(
+    workbench: &Workbench,
+    seen: &workbench::Seen,
+    status: &WorkbenchStatus,
+    now: DateTime<Utc>,
+) -> Vec<Duration> {
+    let runs = |status: &WorkbenchStatus, app: &str| {
+        status.apps.get(app).is_some_and(|record| record.status == AppHealth::Running)
+    };
+    let ran = |app: &str| workbench.status.as_ref().is_some_and(|status| runs(status, app));
+    let took = |app: &String| {
         let is_its = |body: &Value| label(body, labels::APP) == Some(app);
-        if let Some(job) = seen.jobs.iter().find(|job| is_its(&job.body.value())) {
-            let after = (now - job.meta.created).to_std().unwrap_or(Duration::ZERO);
-            telemetry::app_started(after);
-        }
-    }
+        let job = seen.jobs.iter().find(|job| is_its(&job.body.value()))?;
+        Some((now - job.meta.created).to_std().unwrap_or(Duration::ZERO))
+    };
+    status.apps.keys().filter(|app| runs(status, app) && !ran(app)).filter_map(took).collect()
 }

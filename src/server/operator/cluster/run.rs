@@ -1,6 +1,10 @@
 //! The life of the operator in a process: start, lead or stand by, stop in an orderly way.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use kube::Client;
@@ -130,6 +134,7 @@ impl Operator {
             recorder,
             clock,
             refusals: Refusals::default(),
+            postponed: Mutex::default(),
         });
         let mut workers = JoinSet::new();
         for _ in 0..options.concurrency.max(1) {

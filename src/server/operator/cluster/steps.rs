@@ -28,8 +28,8 @@ pub struct Pass {
     pub setback: Option<Fault>,
     /// Whether anything but the status was written.
     pub wrote: bool,
-    /// Whether the status was written.
-    pub told: bool,
+    /// Whether the status changed, so that what follows at once can be told together.
+    pub rests: bool,
 }
 
 /// What is next.

@@ -30,7 +30,6 @@ fn about_app(id: &str, before: Option<&AppStatus>, after: &AppStatus) -> Option<
     }
     let message = after.message.as_deref().unwrap_or_default();
     let (warning, reason) = match after.status {
-        AppHealth::Running => (false, "AppRunning"),
         AppHealth::Complete => (false, "AppCompleted"),
         AppHealth::Failed => (true, "AppFailed"),
         AppHealth::Stopped | AppHealth::Killed if before.is_some() => (false, "AppStopped"),
